@@ -1,0 +1,122 @@
+// Package telemetry is the twin of the module that keeps what was observed of traffic
+// and output: log lines, traces, rates.
+package telemetry
+
+import (
+	"stoa/api/core"
+	"stoa/api/op"
+)
+
+// Line is one line that a service or Stoa wrote.
+type Line struct {
+	At       core.Time      `json:"at"`
+	Service  string         `json:"service"`
+	Instance string         `json:"instance,omitempty"`
+	Stream   string         `json:"stream"`            // stdout, stderr, build, access, stoa
+	Level    string         `json:"level,omitempty"`   // debug, info, warn, error, if the line says
+	Text     string         `json:"text"`              // the message, or the whole line
+	TraceID  string         `json:"traceId,omitempty"` // if the line says
+	Fields   map[string]any `json:"fields,omitempty"`  // the other members of a line of JSON
+}
+
+// LogsIn chooses lines.
+type LogsIn struct {
+	Service string        `json:"service,omitempty" arg:"SERVICE,optional" help:"only this service (default: all)"`
+	Follow  bool          `json:"follow,omitempty" flag:"follow,f" help:"go on as lines arrive"`
+	Since   core.Duration `json:"since,omitempty" flag:"since" help:"only lines younger than this"`
+	Tail    int           `json:"tail,omitempty" flag:"tail,n" help:"at most this many of the past (default 200)"`
+	Level   string        `json:"level,omitempty" flag:"level" help:"only this level and above: debug, info, warn, error"`
+	Trace   string        `json:"trace,omitempty" flag:"trace" help:"only lines of this trace"`
+	Access  bool          `json:"access,omitempty" flag:"access" help:"the access log too: one line for each request and hop"`
+}
+
+// Span is one hop of a trace.
+type Span struct {
+	SpanID         string    `json:"spanId"`
+	ParentID       string    `json:"parentId,omitempty"`
+	Caller         string    `json:"caller"` // service, or "" for outside
+	Callee         string    `json:"callee"`
+	Route          string    `json:"route,omitempty"`
+	Method         string    `json:"method"`
+	Path           string    `json:"path"`
+	Protocol       string    `json:"protocol"`
+	Status         int       `json:"status"`
+	GRPCStatus     string    `json:"grpcStatus,omitempty"`
+	Start          core.Time `json:"start"`
+	DurationMicros int64     `json:"durationMicros"`
+	Endpoint       string    `json:"endpoint,omitempty"`
+	Reason         string    `json:"reason,omitempty"` // why the proxy answered by itself
+	Error          string    `json:"error,omitempty"`
+	Depth          int       `json:"depth"`        // of the tree, 0 for the root
+	OffsetMicros   int64     `json:"offsetMicros"` // from the start of the trace
+}
+
+// Trace is the hops of one request from outside, in the order of the tree.
+type Trace struct {
+	ID             string    `json:"id"`
+	Start          core.Time `json:"start"`
+	DurationMicros int64     `json:"durationMicros"`
+	Spans          []Span    `json:"spans"`
+	Lines          []Line    `json:"lines,omitempty"` // log lines that name the trace
+}
+
+// TraceIn chooses a trace.
+type TraceIn struct {
+	ID string `json:"id" arg:"TRACE" help:"trace id (32 hex digits, or the first 8 or more), or 'last'"`
+}
+
+// TracesIn chooses among the latest traces.
+type TracesIn struct {
+	Service string        `json:"service,omitempty" flag:"service" help:"only traces that touch this service"`
+	Errors  bool          `json:"errors,omitempty" flag:"errors" help:"only traces with an error"`
+	Slower  core.Duration `json:"slower,omitempty" flag:"slower" help:"only traces that took at least this"`
+	Limit   int           `json:"limit,omitempty" flag:"limit,n" help:"at most this many (default 20)"`
+}
+
+// TraceHead is a trace in one line.
+type TraceHead struct {
+	ID             string    `json:"id"`
+	Start          core.Time `json:"start"`
+	Name           string    `json:"name"` // method and path of the root
+	Status         int       `json:"status"`
+	DurationMicros int64     `json:"durationMicros"`
+	Hops           int       `json:"hops"`
+	Errors         int       `json:"errors"`
+	Services       []string  `json:"services"`
+}
+
+// TracesOut lists traces, newest first.
+type TracesOut struct {
+	Traces []TraceHead `json:"traces"`
+}
+
+// EdgeRate is what passed between two services over the last 10 s.
+type EdgeRate struct {
+	From      string  `json:"from"` // service, or "gateway" for outside
+	To        string  `json:"to"`
+	Rate      float64 `json:"rate"`      // requests per second
+	ErrorRate float64 `json:"errorRate"` // share, 0 to 1
+	P50Millis float64 `json:"p50Millis"`
+	P99Millis float64 `json:"p99Millis"`
+	InFlight  int     `json:"inFlight"`
+	Total     uint64  `json:"total"` // since the start
+}
+
+// TopOut is the traffic of the moment, busiest first.
+type TopOut struct {
+	At    core.Time  `json:"at"`
+	Edges []EdgeRate `json:"edges"`
+}
+
+// TopIn asks for the traffic of the moment.
+type TopIn struct {
+	Follow bool `json:"follow,omitempty" flag:"follow,f" help:"go on, once a second"`
+}
+
+// The operations.
+var (
+	LogsOp   = op.Op[LogsIn, Line]{Name: "logs", Help: "show what services wrote", Example: "stoa logs -f orders"}
+	TraceOp  = op.Op[TraceIn, Trace]{Name: "trace", Help: "show the path of one request through the system", Example: "stoa trace last"}
+	TracesOp = op.Op[TracesIn, TracesOut]{Name: "traces", Help: "list the latest traces", Example: "stoa traces --errors"}
+	TopOp    = op.Op[TopIn, TopOut]{Name: "top", Help: "show who calls whom, how often, how fast", Example: "stoa top -f"}
+)

@@ -1,0 +1,73 @@
+package host
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stoa/api/core"
+	"stoa/internal/ground/nearest"
+)
+
+// A Finding is one thing that is wrong with a document.
+type Finding struct {
+	Ref  core.Ref
+	Path string // from the document: "uses[0].timeout", "" for the whole
+	Msg  string // what is wrong, and which rule says so
+	Hint string // what would be right; may be empty
+}
+
+// A Checker collects what is wrong with one section of one document. Checks see the
+// whole state that would be in force.
+type Checker struct {
+	Doc     core.Document // whose section is checked
+	State   core.State    // all documents as they would be
+	Section string        // name of the section
+
+	findings *[]Finding
+}
+
+// NewChecker returns a checker that appends to findings.
+func NewChecker(doc core.Document, state core.State, section string, findings *[]Finding) *Checker {
+	return &Checker{Doc: doc, State: state, Section: section, findings: findings}
+}
+
+// Bad reports that the field at path, relative to the section ("[0].timeout", "steps[2].call", ""
+// for the section itself), is wrong.
+func (k *Checker) Bad(path, msg, hint string) {
+	*k.findings = append(*k.findings, Finding{Ref: k.Doc.Ref(), Path: JoinPath(k.Section, path), Msg: msg, Hint: hint})
+}
+
+// Exists reports a dangling reference: no document of that kind and name is in the
+// state. The nearest name is offered. It says whether the document is there.
+func (k *Checker) Exists(path, kind, name string) bool {
+	if _, ok := k.State.Docs[core.Ref{Kind: kind, Name: name}]; ok {
+		return true
+	}
+	var names []string
+	for r := range k.State.Docs {
+		if r.Kind == kind {
+			names = append(names, r.Name)
+		}
+	}
+	slices.Sort(names)
+	k.Bad(path, fmt.Sprintf("there is no %s %q", kind, name), nearest.Hint(name, names))
+	return false
+}
+
+// OneOf reports a value that is not among the valid ones and says whether it is.
+func (k *Checker) OneOf(path, value string, valid ...string) bool {
+	if slices.Contains(valid, value) {
+		return true
+	}
+	k.Bad(path, fmt.Sprintf("%q is not valid here", value), nearest.Hint(value, valid))
+	return false
+}
+
+// JoinPath joins a section's name and a path inside it.
+func JoinPath(section, path string) string {
+	if section == "" || path == "" || strings.HasPrefix(path, "[") {
+		return section + path
+	}
+	return section + "." + path
+}
