@@ -1,0 +1,207 @@
+// Package build turns a service's folder into artefacts.
+//
+// Building is done by whoever applies: the command line or stoa dev, never the
+// platform. What is built follows from the folder and the toolchain alone: a Go
+// program is built without cgo and with trimmed paths, so that the same source gives
+// the same bytes and the same digest; a program of any other language is a copy of its
+// folder, made after its build command has run in it.
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"stoa/api/fault"
+	"stoa/api/workload"
+	"stoa/internal/engine/artefact"
+)
+
+// The roles of artefacts in a document.
+const (
+	Program = "program" // a file that is run
+	Folder  = "folder"  // a tree in which a command runs
+	Static  = "static"  // a tree that the gateway serves
+)
+
+// MaxOutput is how much of a build's output is kept for its error, from the end.
+const MaxOutput = 16 << 10
+
+// killDelay is how long a cancelled build may take to end after SIGTERM.
+const killDelay = 5 * time.Second
+
+// Builder builds into a store. It may be used concurrently.
+type Builder struct {
+	Out *artefact.Store
+	Tmp string                     // folder for what is being built; "" means os.TempDir
+	Log func(service, line string) // receives the output of tools, a line at a time; may be nil
+}
+
+// Service builds a service whose blueprint lies in dir. It gives the digests by role;
+// none for one that runs elsewhere.
+func (b *Builder) Service(ctx context.Context, name, dir string, run workload.Run, skip Skip) (map[string]string, error) {
+	switch {
+	case run.Go != "":
+		return one(Program)(b.golang(ctx, name, filepath.Join(dir, run.Dir), run.Go))
+	case len(run.Command) > 0:
+		return one(Folder)(b.folder(ctx, name, filepath.Join(dir, run.Dir), run.Build, skip))
+	case run.Static != "":
+		home := filepath.Join(dir, run.Dir)
+		if len(run.Build) > 0 {
+			if err := b.tool(ctx, name, home, run.Build); err != nil {
+				return nil, err
+			}
+		}
+		root := filepath.Join(home, run.Static)
+		if info, err := os.Stat(root); err != nil || !info.IsDir() {
+			return nil, fault.New(fault.NotFound, root, "there is no such folder").WithHint("Make it, or correct run.static of %s.", name)
+		}
+		return one(Static)(b.Out.PutTree(root, skip))
+	}
+	return nil, nil
+}
+
+// Job builds a job that has a program of its own; one without runs its service's.
+func (b *Builder) Job(ctx context.Context, name, dir string, job workload.Job, skip Skip) (map[string]string, error) {
+	switch {
+	case job.Go != "":
+		return one(Program)(b.golang(ctx, name, dir, job.Go))
+	case len(job.Command) > 0:
+		return one(Folder)(b.folder(ctx, name, dir, nil, skip))
+	}
+	return nil, nil
+}
+
+func one(role string) func(string, error) (map[string]string, error) {
+	return func(digest string, err error) (map[string]string, error) {
+		if err != nil {
+			return nil, err
+		}
+		return map[string]string{role: digest}, nil
+	}
+}
+
+func (b *Builder) golang(ctx context.Context, name, dir, pkg string) (string, error) {
+	tmp, err := os.MkdirTemp(b.Tmp, "stoa-build-")
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", name, err)
+	}
+	defer os.RemoveAll(tmp)
+	bin := filepath.Join(tmp, name)
+	if err := b.tool(ctx, name, dir, []string{"go", "build", "-trimpath", "-buildvcs=false", "-o", bin, pkg}, "CGO_ENABLED=0"); err != nil {
+		return "", err
+	}
+	// go build writes an archive, which cannot be executed, for a package that is not main.
+	if info, err := os.Stat(bin); err != nil || info.Mode()&0o100 == 0 {
+		return "", fault.New(fault.Invalid, pkg, "is not a program: it is no package main").WithHint("Name the package of the program in run.go of %s, as in ./cmd/%s.", name, name)
+	}
+	return b.Out.PutFile(bin)
+}
+
+func (b *Builder) folder(ctx context.Context, name, dir string, cmd []string, skip Skip) (string, error) {
+	if len(cmd) > 0 {
+		if err := b.tool(ctx, name, dir, cmd); err != nil {
+			return "", err
+		}
+	}
+	return b.Out.PutTree(dir, skip)
+}
+
+// An Error is a build that failed, with the end of what its tool said.
+type Error struct {
+	Service string
+	Argv    []string
+	Code    int    // exit code
+	Output  string // its end, at most MaxOutput bytes
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s exited with %d:\n%s", strings.Join(e.Argv[:min(2, len(e.Argv))], " "), e.Code, strings.TrimRight(e.Output, "\n"))
+}
+
+// tool runs argv in dir.
+func (b *Builder) tool(ctx context.Context, name, dir string, argv []string, env ...string) error {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return fault.New(fault.NotFound, dir, "there is no such folder").WithHint("Correct run.dir of %s.", name)
+	}
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return fault.New(fault.NotFound, argv[0], "%s is built with %s, which is not on PATH", name, argv[0]).WithHint("%s", Install(argv[0]))
+	}
+	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = killDelay
+	out := &output{log: func(line string) {
+		if b.Log != nil {
+			b.Log(name, line)
+		}
+	}}
+	cmd.Stdout, cmd.Stderr = out, out
+	err = cmd.Run()
+	out.flush()
+	switch exit := (*exec.ExitError)(nil); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &exit):
+		return &fault.Error{Op: "build", Subject: name, Kind: fault.Invalid, Err: &Error{Service: name, Argv: argv, Code: exit.ExitCode(), Output: out.tail.String()}}
+	case err != nil:
+		return fmt.Errorf("build %s: %w", name, err)
+	}
+	return nil
+}
+
+// Install says how a missing tool is come by.
+func Install(tool string) string {
+	switch tool {
+	case "go":
+		return "Install Go from https://go.dev/dl and see that go is on PATH."
+	case "node", "npm", "npx":
+		return "Install Node.js from https://nodejs.org and see that " + tool + " is on PATH."
+	case "python3", "python":
+		return "Install Python 3 and see that " + tool + " is on PATH."
+	}
+	return "Install " + tool + " and see that it is on PATH."
+}
+
+// output keeps the end of what a tool says and hands on its lines. exec writes to it
+// from one goroutine, because stdout and stderr are the same writer.
+type output struct {
+	log  func(string)
+	line bytes.Buffer // begun and not ended
+	tail bytes.Buffer
+}
+
+const maxLine = 4 << 10
+
+func (o *output) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if c == '\n' || o.line.Len() >= maxLine {
+			o.log(o.line.String())
+			o.line.Reset()
+		}
+		if c != '\n' {
+			o.line.WriteByte(c)
+		}
+	}
+	o.tail.Write(p)
+	if extra := o.tail.Len() - MaxOutput; extra > 0 {
+		o.tail.Next(extra)
+	}
+	return len(p), nil
+}
+
+func (o *output) flush() {
+	if o.line.Len() > 0 {
+		o.log(o.line.String())
+		o.line.Reset()
+	}
+}

@@ -1,0 +1,111 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stoa/api/fault"
+	"stoa/api/workload"
+	"stoa/internal/engine/artefact"
+)
+
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		glob, rel string
+		want      bool
+	}{
+		{"node_modules", "node_modules", true},
+		{"node_modules", "a/node_modules/x.js", true},
+		{"*.go", "cmd/main.go", true},
+		{"*.go", "cmd/main.js", false},
+		{"**/*.go", "main.go", true},
+		{"cmd/*.go", "cmd/main.go", true},
+		{"cmd/*.go", "x/cmd/main.go", false},
+		{"dist/**", "dist/a/b", true},
+		{"a/**/z", "a/b/c/z", true},
+		{"a/**/z", "a/z", true},
+		{"a/**/z", "b/z", false},
+	} {
+		if got := Match(c.glob, c.rel); got != c.want {
+			t.Errorf("Match(%q, %q) = %v, want %v", c.glob, c.rel, got, c.want)
+		}
+	}
+	if CheckGlob("a/[b") == nil {
+		t.Error("an open bracket passed as a glob")
+	}
+}
+
+func builder(t *testing.T) *Builder {
+	s, err := artefact.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Builder{Out: s}
+}
+
+func folder(t *testing.T, files map[string]string) string {
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// The same source gives the same digest; a source that does not compile gives what the compiler said.
+func TestGoProgram(t *testing.T) {
+	dir := folder(t, map[string]string{"go.mod": "module m\n", "main.go": "package main\nfunc main() {}\n", "lib/lib.go": "package lib\n"})
+	b := builder(t)
+	first, err := b.Service(context.Background(), "m", dir, workload.Run{Go: "."}, Ignore(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.Service(context.Background(), "m", dir, workload.Run{Go: "."}, Ignore(nil))
+	if err != nil || again[Program] != first[Program] {
+		t.Errorf("two builds gave %v and %v (%v)", first, again, err)
+	}
+	if _, err := b.Service(context.Background(), "m", dir, workload.Run{Go: "./lib"}, nil); !fault.Is(err, fault.Invalid) || fault.HintOf(err) == "" {
+		t.Errorf("a library gave %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\nfunc main() { x }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	b.Log = func(_, line string) { said = append(said, line) }
+	_, err = b.Service(context.Background(), "m", dir, workload.Run{Go: "."}, nil)
+	var failed *Error
+	if !errors.As(err, &failed) || !strings.Contains(failed.Output, "undefined: x") || !strings.Contains(strings.Join(said, "\n"), "main.go:2") {
+		t.Errorf("a broken program gave %v, and said %q", err, said)
+	}
+}
+
+// A command's folder is copied after its build ran, without what is ignored; a missing tool is named.
+func TestFolder(t *testing.T) {
+	dir := folder(t, map[string]string{"server.js": "x", "tmp/junk": "y", ".git/HEAD": "z"})
+	b := builder(t)
+	got, err := b.Service(context.Background(), "web", dir, workload.Run{Command: []string{"node", "server.js"}, Build: []string{"sh", "-c", "echo built > out"}}, Ignore([]string{"tmp"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := b.Out.Path(got[Folder])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"server.js": true, "out": true, "tmp": false, ".git": false} {
+		if _, err := os.Stat(filepath.Join(root, name)); (err == nil) != want {
+			t.Errorf("%s in the copy: %v, want %v", name, err == nil, want)
+		}
+	}
+	_, err = b.Service(context.Background(), "web", dir, workload.Run{Command: []string{"x"}, Build: []string{"no-such-tool-here"}}, nil)
+	if !fault.Is(err, fault.NotFound) || !strings.Contains(fault.HintOf(err), "no-such-tool-here") {
+		t.Errorf("a missing tool gave %v with hint %q", err, fault.HintOf(err))
+	}
+}
