@@ -140,14 +140,15 @@ func envRole() int {
 	must(syscall.Getrlimit(syscall.RLIMIT_CORE, &core))
 	wd, _ := os.Getwd()
 	fds, _ := os.ReadDir("/proc/self/fd")
-	open := 0
+	var open []string
 	for _, fd := range fds {
-		// What the runtime opens for itself is anon_inode.
-		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && !strings.Contains(to, "anon_inode") {
-			open++
+		to, err := os.Readlink("/proc/self/fd/" + fd.Name())
+		ours := strings.Contains(to, "anon_inode") || strings.HasPrefix(to, "/sys/fs/cgroup") // the Go runtime's
+		if err == nil && !ours {
+			open = append(open, strings.TrimRight(to, ":[]0123456789"))
 		}
 	}
-	fmt.Printf("core=%d dir=%s open=%d sid=%v\n", core.Max, wd, open, os.Getpid() == syscall.Getpgrp())
+	fmt.Printf("core=%d dir=%s open=%s leader=%v\n", core.Max, wd, open, os.Getpid() == syscall.Getpgrp())
 	return 0
 }
 

@@ -17,6 +17,8 @@ func settle() {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // it has held secrets
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	// What Stoa itself was given open by a careless parent is not for the program.
+	_ = unix.CloseRange(ordersFD, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC)
 	_ = os.WriteFile("/proc/thread-self/comm", []byte(shimName), 0)
 }
 
