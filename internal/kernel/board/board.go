@@ -30,6 +30,10 @@ import (
 // what was before it.
 const MaxTransitions = 32
 
+// maxCleared bounds the refs kept only to tell watchers that they are gone. A watcher
+// so slow that more were cleared since its last look does not hear of them.
+const maxCleared = 4096
+
 // A Transition is one change of a condition, with what it rested on.
 type Transition struct {
 	At   core.Time      // when it was told
@@ -135,6 +139,9 @@ func (b *Board) Clear(ref core.Ref) {
 	delete(b.refs, ref)
 	b.touch(e)
 	if b.watched > 0 {
+		if len(b.cleared) == maxCleared {
+			clear(b.cleared)
+		}
 		b.cleared[ref] = b.version
 	}
 }

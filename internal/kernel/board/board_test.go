@@ -98,7 +98,7 @@ func TestWatch(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-ended
-		want := "[service/orders[Ready pending Starting] service/orders[Ready true Ready] service/orders[]]"
+		want := "[service/orders [Ready pending Starting] service/orders [Ready true Ready] service/orders []]"
 		if got := fmt.Sprint(heard); got != want {
 			t.Fatalf("heard %s, want %s", got, want)
 		}
