@@ -15,7 +15,7 @@ var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // tell replays a story: words are r+ r- l+ l- (an answer to ready or live, good or bad),
 // "Nx" before one for N times, and @D to move the clock to D after the start. Answers
 // take no time; the clock moves to when each is due. It gives the phases passed through,
-// each with its time.
+// each with its time. With a live probe, a story says every time itself.
 func tell(t *testing.T, p probe.Plan, story string) string {
 	t.Helper()
 	now := t0
@@ -79,7 +79,7 @@ func TestHealth(t *testing.T) {
 		{"with OK 2, two are", careful, "r+ r+ 3xr- r+ r- r+ r+", "starting ready@500ms unready@15.5s ready@35.5s"},
 		{"live is not asked at the start", live, "9xl- r- r+", "starting ready@500ms"},
 		{"three bad answers of live are the end", live, "r+ @5s l- @10s l- @15s l+ @20s l- @25s l- @30s l- l+ r+", "starting ready@0s dead@30s"},
-		{"unready by one, dead by the other", live, "r+ 3xr- @20s 3xl-", "starting ready@0s unready@15s dead@20s"},
+		{"unready by one, dead by the other", live, "r+ r- @10s r- @15s r- @20s 3xl-", "starting ready@0s unready@15s dead@20s"},
 		{"live was not declared", plan, "r+ 9xl-", "starting ready@0s"},
 		{"the answers of one question do not count for the other", live, "r+ r- l- r- l- r+ l+", "starting ready@0s"},
 	} {
