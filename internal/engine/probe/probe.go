@@ -211,9 +211,9 @@ func (p *Prober) exec(ctx context.Context, q Probe) error {
 	if p.Starter == nil {
 		return fault.New(fault.Invalid, q.String(), "this prober starts no programs")
 	}
-	var last lastLine
+	var out, complaint lastLine
 	in, err := p.Starter.Start(ctx, process.Spec{
-		Argv: q.Argv, Dir: q.Dir, Env: q.Env, Mark: q.Mark, Stdout: last.keep, Stderr: last.keep,
+		Argv: q.Argv, Dir: q.Dir, Env: q.Env, Mark: q.Mark, Stdout: out.keep, Stderr: complaint.keep,
 	})
 	if err != nil {
 		return err
@@ -225,12 +225,12 @@ func (p *Prober) exec(ctx context.Context, q Probe) error {
 		return ctx.Err()
 	}
 	if e := in.Exit(); e.Reason != process.Exited || e.Code != 0 {
-		return fmt.Errorf("%v: %s", e, cmp.Or(last.String(), "no output"))
+		return fmt.Errorf("%v: %s", e, cmp.Or(complaint.String(), out.String(), "no output"))
 	}
 	return nil
 }
 
-// lastLine keeps the last line that is not empty, of both streams.
+// lastLine keeps the last line that is not empty.
 type lastLine struct {
 	mu   sync.Mutex
 	line string // guarded by mu
