@@ -21,7 +21,7 @@ type logsIn struct {
 	Since  core.Duration `json:"since,omitempty" flag:"since"`
 	Rate   float64       `json:"rate,omitempty"`
 	Rev    uint64        `json:"rev,omitempty"`
-	Skip   string `json:"-"`
+	Skip   string        `json:"-"`
 }
 
 // A request of scalars survives the way through a query, embedded fields and text types included.
