@@ -15,6 +15,8 @@ type Finding struct {
 	Path string // from the document: "uses[0].timeout", "" for the whole
 	Msg  string // what is wrong, and which rule says so
 	Hint string // what would be right; may be empty
+
+	Dangling bool // it refers to a document that is not in the state (Exists)
 }
 
 // A Checker collects what is wrong with one section of one document. Checks see the
@@ -52,6 +54,7 @@ func (k *Checker) Exists(path, kind, name string) bool {
 	}
 	slices.Sort(names)
 	k.Bad(path, fmt.Sprintf("there is no %s %q", kind, name), nearest.Hint(name, names))
+	(*k.findings)[len(*k.findings)-1].Dangling = true
 	return false
 }
 

@@ -1,0 +1,85 @@
+package blueprint
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	api "stoa/api/blueprint"
+	"stoa/api/core"
+	"stoa/internal/kernel/host"
+)
+
+// Module declares what belongs to the blueprint itself: the kinds System and Context and
+// the operations that work on a folder.
+type Module struct{}
+
+var _ host.Module = Module{}
+
+// Name is "blueprint".
+func (Module) Name() string { return "blueprint" }
+
+// Declare states kinds, sections and operations. It keeps the catalog: the operations
+// need all of it, and are carried out after it is built.
+func (Module) Declare(c *host.Catalog) {
+	c.Kind(core.KindSystem, "The system: its name, what is the same for all services, and its environments", false)
+	c.Kind(core.KindContext, "A bounded context: its owner, its words, and the contexts it depends on", true)
+
+	host.Owns(c, api.Owner, nil)
+	host.Owns(c, api.Glossary, nil)
+	host.Owns(c, api.Uses, func(k *host.Checker, uses []api.Relation) {
+		seen := map[string]int{}
+		for i, u := range uses {
+			path := fmt.Sprintf("[%d].context", i)
+			first, twice := seen[u.Context]
+			switch {
+			case u.Context == k.Doc.Name:
+				k.Bad(path, "a context does not use itself", "delete the relation")
+			case twice:
+				k.Bad(path, fmt.Sprintf("the relation to %s is stated already, in uses[%d]", u.Context, first), "delete one")
+			default:
+				k.Exists(path, core.KindContext, u.Context)
+			}
+			seen[u.Context] = i
+		}
+	})
+
+	host.Handle(c, api.Check, func(ctx context.Context, in api.CheckIn) (api.CheckOut, error) {
+		return check(ctx, c, in)
+	}, printCheck)
+}
+
+func check(ctx context.Context, c *host.Catalog, in api.CheckIn) (api.CheckOut, error) {
+	if in.Dir == "" {
+		in.Dir = "."
+	}
+	set, err := Load(ctx, in.Dir, c, Options{Env: in.Env})
+	if err != nil {
+		return api.CheckOut{}, err
+	}
+	out := api.CheckOut{Dir: in.Dir, Environment: set.Env, Files: len(set.Files), Documents: len(set.Docs), Problems: set.Problems}
+	if out.Problems == nil {
+		out.Problems = []api.Problem{}
+	}
+	return out, nil
+}
+
+// printCheck gives one problem a line, then a summary.
+func printCheck(w io.Writer, out api.CheckOut) {
+	for _, p := range out.Problems {
+		fmt.Fprintln(w, p.In(out.Dir))
+	}
+	switch n := len(out.Problems); n {
+	case 0:
+		fmt.Fprintf(w, "%s, no problems\n", plural(out.Documents, "document"))
+	default:
+		fmt.Fprintf(w, "%s, %s\n", plural(out.Documents, "document"), plural(n, "problem"))
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
