@@ -1,0 +1,186 @@
+// Package proxy is the data plane over HTTP and TCP: what every request of a system passes.
+//
+//	caller -> listener (a socket; says who calls) -> route (one atomic load of the snapshot)
+//	       -> endpoint (held until one is ready; power of two choices) -> attempt -> answer streamed back
+//	       -> hop.Record and series, when the answer's body has closed
+//
+// What is known comes from outside by Swap (a snapshot) and SetEndpoints (who is ready);
+// both may be called at any time and nothing in flight is touched: a request keeps the
+// snapshot it began with, an endpoint that was taken away finishes what it holds (Drained).
+// Listeners are made by Bind (on the node's loopback) and by Run (those of the
+// snapshot that have an address: the gateway's). Call sends a request from inside Stoa.
+//
+// This engine stands on net/http: its server reads requests, its transport (one per
+// endpoint) sends them. It is the portable engine, and the oracle for a faster one; both
+// pass the suite in proxytest.
+//
+// Invariants:
+//   - Path and query leave as they came, byte for byte, unless the rule rewrites the path.
+//   - One request of the caller is one request to a service. There are two exceptions,
+//     counted in hop.Record.Attempts: nothing was sent because no connection came about; and,
+//     once, a kept connection that died before a byte of answer, if the request may be
+//     repeated and its body is unread. net/http's own repetitions are switched off, see repeat.go.
+//   - An answer of the proxy itself bears Stoa-Reason; one of a service never does.
+//   - Bodies stream both ways through buffers of fixed size.
+//
+// Limits of this form: no retries by policy, no breaker, no limits by rate; CONNECT and
+// TRACE are refused; an upgrade (WebSocket) goes over HTTP/1.1 only.
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stoa/api/fault"
+	"stoa/internal/engine/hop"
+	"stoa/internal/engine/snapshot"
+	"stoa/internal/ground/meter"
+)
+
+// Options tune a Proxy. The zero value is a good default.
+type Options struct {
+	Log    *slog.Logger    // nil: no log
+	Meters *meter.Registry // nil: counted, not shown
+	Sink   hop.Sink        // takes the record of every hop; nil: none
+
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // to endpoints; nil: the system's
+	Listen func(network, addr string) (net.Listener, error)                  // nil: the system's
+
+	EdgeHead  time.Duration // for the head of a request from outside; 0: 5 s
+	MeshHead  time.Duration // the same from a service; 0: 10 s
+	Idle      time.Duration // a kept connection of a caller; 0: 75 s
+	Stall     time.Duration // an outside caller that takes nothing of its answer; 0: 60 s
+	Drain     time.Duration // for requests in flight when a listener is released; 0: 10 s
+	MaxHead   int           // bytes of a request's head; 0: 64 KiB
+	MaxHeld   int           // calls that wait for one upstream; 0: 1,024
+	MaxTunnel int           // TCP and upgraded connections of one listener; 0: 4,096
+}
+
+func (o *Options) defaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Meters == nil {
+		o.Meters = meter.New()
+	}
+	if o.Sink == nil {
+		o.Sink = hop.SinkFunc(func(*hop.Record) {})
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	}
+	if o.Listen == nil {
+		o.Listen = net.Listen
+	}
+	o.EdgeHead = cmp.Or(o.EdgeHead, 5*time.Second)
+	o.MeshHead = cmp.Or(o.MeshHead, 10*time.Second)
+	o.Idle = cmp.Or(o.Idle, 75*time.Second)
+	o.Stall = cmp.Or(o.Stall, 60*time.Second)
+	o.Drain = cmp.Or(o.Drain, 10*time.Second)
+	o.MaxHead = cmp.Or(o.MaxHead, 64<<10)
+	o.MaxHeld = cmp.Or(o.MaxHeld, 1024)
+	o.MaxTunnel = cmp.Or(o.MaxTunnel, 4096)
+}
+
+// Proxy is the data plane of one node. All methods may be called concurrently.
+type Proxy struct {
+	o      Options
+	meters meters
+	cur    atomic.Pointer[compiled]
+
+	upsMu sync.Mutex
+	ups   map[string]*pool // by upstream; guarded by upsMu
+
+	drainMu  sync.Mutex
+	draining map[string][]*endpoint // by endpoint id, taken away but not idle; guarded by drainMu
+
+	swapMu sync.Mutex // one Swap at a time
+
+	bindMu   sync.Mutex
+	bindings map[*binding]bool // guarded by bindMu
+	stopped  bool              // guarded by bindMu
+
+	gateMu  sync.Mutex
+	gates   map[string]*gate // by listener; guarded by gateMu
+	running bool             // guarded by gateMu
+	retired sync.WaitGroup   // gates that drain
+}
+
+// New returns a proxy that knows nothing yet: calls wait for a snapshot. It opens nothing.
+func New(o Options) *Proxy {
+	o.defaults()
+	p := &Proxy{
+		o: o, meters: newMeters(o.Meters),
+		ups: map[string]*pool{}, draining: map[string][]*endpoint{},
+		bindings: map[*binding]bool{}, gates: map[string]*gate{},
+	}
+	p.cur.Store(&compiled{listeners: map[string]*listener{}, upstreams: map[string]*upstream{}, replaced: make(chan struct{})})
+	return p
+}
+
+// Swap puts s in force, atomically: requests that begin afterwards follow it. A snapshot
+// with a problem is refused as a whole and the old one stays. Listeners with an address
+// are opened and closed as s says while Run runs; what could not be opened is tried again every
+// second and shown by Gateways, and is no error of Swap.
+func (p *Proxy) Swap(s *snapshot.Snapshot) error {
+	p.swapMu.Lock()
+	defer p.swapMu.Unlock()
+	if err := s.Check(); err != nil {
+		return &fault.Error{Op: "proxy.swap", Subject: "snapshot", Kind: fault.Invalid, Err: err,
+			Hint: "The snapshot before it stays in force."}
+	}
+	c := p.compile(s)
+	old := p.cur.Swap(c)
+	close(old.replaced)
+	p.forgetPools(c)
+	p.openGates(c)
+	return nil
+}
+
+// Version is the version of the snapshot in force.
+func (p *Proxy) Version() snapshot.Version { return p.cur.Load().version }
+
+// Snapshot gives the snapshot in force, nil before the first Swap; not to be changed.
+func (p *Proxy) Snapshot() *snapshot.Snapshot { return p.cur.Load().snapshot }
+
+// gateRetry is how often a gateway listener that could not be opened is tried again.
+const gateRetry = time.Second
+
+// Run opens the listeners of the snapshot that have an address, and follows later
+// snapshots, until ctx is cancelled. It calls ready when each has been tried once.
+// Then it drains every listener, also those of Bind, and returns.
+func (p *Proxy) Run(ctx context.Context, ready func()) error {
+	p.gateMu.Lock()
+	if p.running {
+		p.gateMu.Unlock()
+		return errors.New("proxy: Run called twice")
+	}
+	p.running = true
+	p.gateMu.Unlock()
+	p.openGates(p.cur.Load())
+	ready()
+	tick := time.NewTicker(gateRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.openGates(p.cur.Load())
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	p.gateMu.Lock()
+	p.running = false
+	p.gates = map[string]*gate{}
+	p.gateMu.Unlock()
+	p.releaseAll()
+	p.retired.Wait()
+	return nil
+}

@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"stoa/internal/engine/hop"
+	"stoa/internal/engine/route"
+	"stoa/internal/engine/snapshot"
+)
+
+// ServeHTTP takes one request that arrived at the binding.
+func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{p: b.p, rec: hop.Record{
+		Start: time.Now(), Listener: b.name, Protocol: r.Proto, Method: r.Method, Host: r.Host, GRPC: -1,
+	}}
+	defer func() {
+		v := recover()
+		if v != nil && v != http.ErrAbortHandler {
+			b.p.o.Log.Error("panic in the proxy", "listener", b.name, "panic", v, "stack", string(debug.Stack()))
+			x.rec.Reason, x.rec.Error = hop.Defect, fmt.Sprint(v)
+			if x.rec.Status == 0 {
+				refuse(w, r, &refusal{reason: hop.Defect, status: 502, text: "a defect of the proxy"}, &x.rec)
+				v = nil
+			} else {
+				v = http.ErrAbortHandler // the answer has begun: break its framing
+			}
+		}
+		x.finish()
+		if v != nil {
+			panic(v)
+		}
+	}()
+	if f := b.serve(w, r, x); f != nil {
+		refuse(w, r, f, &x.rec)
+	}
+}
+
+// serve answers the request, or says what to answer.
+func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *refusal {
+	l, f := b.listener(r.Context())
+	if f != nil {
+		trace(http.Header{}, true, &x.rec)
+		return f
+	}
+	x.rec.Caller, x.series = l.Caller, l.none
+	path, query, force := splitTarget(r.RequestURI)
+	x.rec.Path = path
+
+	h, bad := requestHeaders(r, l)
+	trace(h, l.Edge() && l.NewTrace, &x.rec)
+	switch {
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		return &refusal{reason: hop.NoMethod, status: 405, text: r.Method + " is not served", allow: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}}
+	case bad != "":
+		return &refusal{reason: hop.BadRequest, status: 400, text: "Connection names " + bad}
+	}
+
+	hit := l.table.Match(r.Host, r.Method, path)
+	if hit.Rule == nil || !hit.Rule.Relaxed {
+		if err := route.Canonical(path); err != nil {
+			return &refusal{reason: hop.BadPath, status: 400, text: "path: " + err.Error(), err: nil,
+				hint: "Send the path in its canonical form, or relax the route."}
+		}
+	}
+	if hit.Rule == nil {
+		if hit.MethodMiss {
+			return &refusal{reason: hop.NoMethod, status: 405, text: r.Method + " " + path + " is not served",
+				allow: l.table.Allowed(r.Host, path)}
+		}
+		return &refusal{reason: hop.NoRoute, status: 404, text: "no route for " + r.Method + " " + route.CleanHost(r.Host) + path,
+			hint: "See the routes: stoa explain route " + r.Method + " " + path}
+	}
+	cr := l.routes[hit.Index]
+	x.series, x.rec.Route, x.rec.Callee, x.up = cr.series, cr.rule.Name, cr.callee, cr.up
+	target := hit.Target(path)
+	if cr.site != nil {
+		return serveSite(w, r, cr.site, target, x)
+	}
+	return b.forward(w, r, x, cr, h, target, query, force)
+}
+
+// forward sends the request to its upstream and the answer back.
+func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, cr *compiledRoute, h http.Header, target, query string, force bool) *refusal {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	timeout := func() bool { return false } // stops the timer
+	if cr.rule.Timeout > 0 {
+		timeout = time.AfterFunc(cr.rule.Timeout, func() { cancel(errDeadline) }).Stop
+		defer timeout()
+	}
+	u, err := outURL(target, query, force)
+	if err != nil {
+		return &refusal{reason: hop.BadPath, status: 400, text: "path: " + err.Error()}
+	}
+	out := (&http.Request{Method: r.Method, URL: u, Header: h, Host: r.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	upgrade := upgradeOf(r.Header)
+	if upgrade != "" {
+		if r.ProtoMajor != 1 || r.ContentLength != 0 || strings.EqualFold(upgrade, "h2c") || x.up.Protocol == snapshot.H2C {
+			upgrade = "" // an upgrade is an offer: we do not take it. RFC 9110, section 7.8.
+		} else {
+			h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{upgrade}
+		}
+	}
+	body := &requestBody{}
+	if r.ContentLength != 0 {
+		body.from = r.Body
+		out.Trailer = r.Trailer
+	}
+	control := http.NewResponseController(w)
+	if r.ProtoMajor == 1 && body.from != nil {
+		control.EnableFullDuplex() // an answer may begin before the request has ended
+	}
+	if r.ProtoAtLeast(1, 1) {
+		x.early = func(code int, eh textproto.MIMEHeader) {
+			wh := w.Header()
+			for k, v := range eh {
+				wh[k] = v
+			}
+			w.WriteHeader(code)
+			clear(wh)
+		}
+	}
+	resp, f := x.send(out, body, r.ContentLength)
+	x.rec.In = body.n.Load()
+	if f != nil {
+		return f
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		if upgrade == "" || !strings.EqualFold(upgradeOf(resp.Header), upgrade) {
+			return &refusal{reason: hop.BadAnswer, status: 502, text: x.up.service + " switched protocols unasked"}
+		}
+		timeout()
+		return b.tunnel(w, resp, x)
+	}
+	b.relay(w, r, resp, x, ctx)
+	x.rec.In = body.n.Load()
+	return nil
+}
+
+// splitTarget gives raw path and query of a request target in origin or absolute form.
+// force says that there is a query and it is empty.
+func splitTarget(target string) (path, query string, force bool) {
+	if i := strings.Index(target, "://"); i > 0 && target[0] != '/' {
+		target = target[i+3:]
+		j := strings.IndexAny(target, "/?")
+		switch {
+		case j < 0:
+			target = "/"
+		case target[j] == '?':
+			target = "/" + target[j:]
+		default:
+			target = target[j:]
+		}
+	}
+	path, query, found := strings.Cut(target, "?")
+	return path, query, found && query == ""
+}
+
+// outURL makes a URL that net/http writes byte for byte as path?query.
+func outURL(path, query string, force bool) (*url.URL, error) {
+	u := &url.URL{RawQuery: query, ForceQuery: force}
+	if !strings.HasPrefix(path, "//") {
+		u.Opaque = path
+		return u, nil
+	}
+	// Opaque would be read as an authority. EscapedPath keeps RawPath if it fits Path.
+	p, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, err
+	}
+	if u.Path, u.RawPath = p, path; u.EscapedPath() != path {
+		return nil, fmt.Errorf("%q cannot be passed on as it is", path)
+	}
+	return u, nil
+}
