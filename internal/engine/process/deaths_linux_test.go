@@ -44,6 +44,37 @@ func TestNothingSurvivesStoaKilled(t *testing.T) {
 	}
 }
 
+// With a grace for that case, a program is asked before it is killed.
+func TestProgramOfAKilledStoaHasItsGrace(t *testing.T) {
+	f := newFamily(t)
+	stoa := self("stoa")
+	stoa.Env = append(stoa.Env, "CHILD=polite", "DIR="+f.dir, "MARK="+f.mark, "GRACE=1m")
+	out, err := stoa.StdoutPipe()
+	must(err)
+	must(stoa.Start())
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("stoa said %q, %v, want ready", line, err)
+	}
+	must(stoa.Process.Kill())
+	_ = stoa.Wait()
+	f.complete(t, 1)
+	f.gone(t)
+}
+
+// A shim that was stopped is killed when it should long have ended.
+func TestAHungShimIsGivenUp(t *testing.T) {
+	f := newFamily(t)
+	f.starter = process.New(process.Options{Patience: 50 * time.Millisecond})
+	in := f.start(t, "parent")
+	f.complete(t, 3)
+	must(syscall.Kill(ppid(t, in.Pid()), syscall.SIGSTOP))
+	must(in.Stop(t.Context(), 10*time.Millisecond))
+	if e := in.Exit(); e.Reason != process.Lost {
+		t.Errorf("exit is %+v, want lost", e)
+	}
+	f.gone(t)
+}
+
 func TestNothingSurvivesShimKilled(t *testing.T) {
 	f := newFamily(t)
 	in := f.start(t, "parent")

@@ -20,18 +20,20 @@ const drainAfter = 2 * time.Second
 
 // Instance is one program that was started, with all that it starts.
 type Instance struct {
-	pid     int // of the program
-	mark    string
-	started time.Time
-	shim    *exec.Cmd
-	reports *json.Decoder // read by launch, then by run
-	pipes   *pipes        // our ends; closed by run
-	pumps   sync.WaitGroup
-	done    chan struct{} // closed by run, after exit is set
+	pid      int // of the program
+	mark     string
+	started  time.Time
+	patience time.Duration
+	shim     *exec.Cmd
+	reports  *json.Decoder // read by launch, then by run
+	pipes    *pipes        // our ends; closed by run
+	pumps    sync.WaitGroup
+	done     chan struct{} // closed by run, after exit is set
 
 	mu     sync.Mutex
-	orders *os.File // nil once the instance is over; guarded by mu
-	asked  bool     // Stop was called while it lived; guarded by mu
+	orders *os.File    // nil once the instance is over; guarded by mu
+	asked  bool        // Stop was called while it lived; guarded by mu
+	hung   *time.Timer // kills a shim that does not end when it should; guarded by mu
 
 	exit Exit // set before done is closed
 }
@@ -75,10 +77,27 @@ func (in *Instance) Stop(ctx context.Context, grace time.Duration) error {
 }
 
 func (in *Instance) hasten(grace time.Duration) {
+	_ = in.order(order{Stop: &grace}) // a shim that does not read is hung: see below
 	in.mu.Lock()
-	in.asked = in.asked || in.orders != nil
-	in.mu.Unlock()
-	_ = in.order(order{Stop: &grace}) // an error means that there is no shim: it is ending anyway
+	defer in.mu.Unlock()
+	if in.orders == nil {
+		return
+	}
+	in.asked = true
+	if in.hung == nil {
+		in.hung = time.AfterFunc(grace+in.patience, in.giveUp)
+	} else if grace <= 0 {
+		in.hung.Reset(in.patience)
+	}
+}
+
+// giveUp kills a hung shim: run then does its work.
+func (in *Instance) giveUp() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.orders != nil { // so run has not waited for it, and its pid is its own
+		_ = in.shim.Process.Kill()
+	}
 }
 
 // order writes to the shim. Orders are short and the shim reads at once, so this blocks
@@ -130,6 +149,9 @@ func (in *Instance) run() {
 	}
 	in.mu.Lock()
 	in.orders = nil
+	if in.hung != nil {
+		in.hung.Stop()
+	}
 	in.mu.Unlock()
 	_ = in.shim.Wait() // how the shim ended is of no interest
 

@@ -101,6 +101,9 @@ func politeRole() int {
 	for sig := range c {
 		fmt.Println("got", sig)
 		if sig == syscall.SIGTERM {
+			if os.Getenv("DIR") != "" {
+				announce("polite")
+			}
 			return 0
 		}
 	}
@@ -171,10 +174,11 @@ func listenRole() int {
 
 // stoa is a Stoa with one instance: the program of the role CHILD.
 func stoaRole() int {
+	grace, _ := time.ParseDuration(os.Getenv("GRACE")) // none is none
 	s := process.New(process.Options{})
 	in, err := s.Start(context.Background(), process.Spec{
 		Argv: []string{exe()}, Env: []string{"ROLE=" + os.Getenv("CHILD"), "DIR=" + os.Getenv("DIR")},
-		Mark:   os.Getenv("MARK"),
+		Mark: os.Getenv("MARK"), Grace: grace,
 		Stdout: func(line []byte, _ bool) { fmt.Printf("%s\n", line) },
 	})
 	must(err)

@@ -46,6 +46,9 @@ func RunShim() int {
 		return 1 // Stoa died before it said what to start
 	}
 	s := &shim{reports: json.NewEncoder(reports), grace: l.Grace}
+	if l.Grace > 0 {
+		s.outputs = outputs()
+	}
 	settle()
 	pid, err := syscall.ForkExec(l.Path, l.Argv, &syscall.ProcAttr{
 		Dir: l.Dir, Env: l.Env, Files: []uintptr{0, 1, 2}, Sys: programAttr(),
@@ -69,6 +72,7 @@ func RunShim() int {
 type shim struct {
 	program int           // pid and process group of the program
 	grace   time.Duration // between SIGTERM and SIGKILL when Stoa is gone
+	outputs []int         // the program's, to be read when Stoa is gone and there is a grace
 
 	wmu     sync.Mutex
 	reports *json.Encoder // guarded by wmu
@@ -93,6 +97,9 @@ func (s *shim) obey(in *json.Decoder) {
 	for {
 		var o order
 		if err := in.Decode(&o); err != nil {
+			for _, fd := range s.outputs {
+				go swallow(fd)
+			}
 			s.end(s.grace)
 			return
 		}
@@ -105,6 +112,17 @@ func (s *shim) obey(in *json.Decoder) {
 				_ = syscall.Kill(s.program, o.Signal)
 			}
 			s.mu.Unlock()
+		}
+	}
+}
+
+// swallow reads what nobody else reads any more, so that a program which logs while it
+// ends does not block, or die of SIGPIPE.
+func swallow(fd int) {
+	b := make([]byte, 4<<10)
+	for {
+		if n, err := syscall.Read(fd, b); n <= 0 && err != syscall.EINTR {
+			return
 		}
 	}
 }
@@ -122,6 +140,7 @@ func (s *shim) end(grace time.Duration) {
 	}
 	if first && !s.reaped {
 		_ = syscall.Kill(-s.program, syscall.SIGTERM)
+		_ = syscall.Kill(-s.program, syscall.SIGCONT) // a stopped program cannot act on it
 	}
 	if first || due.Before(s.due) {
 		s.due = due

@@ -10,6 +10,10 @@ func settle() {
 	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
 }
 
+// outputs gives none: a pipe cannot be opened by name here. A program that logs after
+// Stoa's death dies of it, whatever its grace.
+func outputs() []int { return nil }
+
 func programAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // supervise waits for the program, then ends its group. What has left the group is out

@@ -36,6 +36,11 @@ type Spec struct {
 type Options struct {
 	Exe     string        // the binary that is the shim; empty means this one
 	Timeout time.Duration // for a shim to start its program; 0 means 10s, as a busy machine may need
+
+	// Patience is how long beyond its grace a shim may take to end its tree. One that
+	// takes longer is itself hung, and killed. 0 means 35s, which is more than it fights
+	// for. Tests have less.
+	Patience time.Duration
 }
 
 // Starter starts instances and owns what they need. It may be used concurrently.
@@ -52,6 +57,7 @@ type Starter struct {
 func New(o Options) *Starter {
 	o.Exe = cmp.Or(o.Exe, self())
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	o.Patience = cmp.Or(o.Patience, stuckAfter+5*time.Second)
 	return &Starter{o: o, live: make(map[*Instance]bool)}
 }
 
@@ -191,7 +197,8 @@ func (s *Starter) launch(ctx context.Context, l launch, sp Spec) (*Instance, err
 	p.closeTheirs()
 	in := &Instance{
 		shim: cmd, mark: sp.Mark, started: time.Now(), done: make(chan struct{}),
-		orders: p.orders.w, reports: json.NewDecoder(p.reports.r), pipes: &p,
+		patience: s.o.Patience,
+		orders:   p.orders.w, reports: json.NewDecoder(p.reports.r), pipes: &p,
 	}
 	in.pumps.Go(func() { pour(p.out.r, orDiscard(sp.Stdout)) })
 	in.pumps.Go(func() { pour(p.err.r, orDiscard(sp.Stderr)) })
