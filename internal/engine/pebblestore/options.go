@@ -36,6 +36,8 @@ type Options struct {
 	// ackEarly acknowledges before the sync. It is the control of the crash test,
 	// which must notice; nothing but a test of this package can set it.
 	ackEarly bool
+
+	tune func(*pebble.Options) // for tests of this package: smaller memtables, so that more happens
 }
 
 const (

@@ -67,7 +67,8 @@ type Store struct {
 	logs   map[string]*log   // those opened, by name; guarded by mu
 	tables map[string]*table // likewise
 	names  map[string]uint32 // kind and name to id, all there are; guarded by mu
-	nextID uint32            // of the writer alone
+
+	given map[string]uint32 // as names, with those in flight; of the writer alone. Ids count up and none is ever dropped.
 }
 
 var _ journal.Store = (*Store)(nil)
@@ -94,6 +95,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		logs:    map[string]*log{},
 		tables:  map[string]*table{},
 		names:   map[string]uint32{},
+		given:   map[string]uint32{},
 	}
 	var err error
 	if s.db, s.lock, s.space, err = openPebble(o, s.failure); err != nil {
@@ -109,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // openPebble locks the folder, sets up gate and ballast and opens Pebble in it.
 func openPebble(o Options, f *failure) (*pebble.DB, *pebble.Lock, *space, error) {
-	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, nil, nil, err
 	}
 	lock, err := pebble.LockDirectory(o.Dir, o.FS)
@@ -118,6 +120,9 @@ func openPebble(o Options, f *failure) (*pebble.DB, *pebble.Lock, *space, error)
 	}
 	g := &space{fs: o.FS, dir: o.Dir, want: o.Reserve, ballast: o.Ballast, log: o.Log}
 	p := o.pebbleOptions()
+	if o.tune != nil {
+		o.tune(p)
+	}
 	f.hooks(p, o.Log)
 	p.Lock = lock
 	p.FS = vfs.OnDiskFull(p.FS, g.dropBallast)
@@ -135,6 +140,40 @@ func openPebble(o Options, f *failure) (*pebble.DB, *pebble.Lock, *space, error)
 	}
 	g.now()
 	return db, lock, g, nil
+}
+
+// makeDir makes dir and what is missing above it, and syncs each folder that got a new
+// one: a power cut takes a folder whose parent was never synced, with all that was
+// synced inside it.
+func makeDir(fs vfs.FS, dir string) error {
+	var above []string
+	for d := dir; ; {
+		if _, err := fs.Stat(d); err == nil {
+			break
+		}
+		up := fs.PathDir(d)
+		if above = append(above, up); up == d {
+			break
+		}
+		d = up
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range above {
+		if err := syncDir(fs, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	f, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // tryOpen opens Pebble, which panics over some errors of a WAL.
@@ -192,9 +231,11 @@ func (s *Store) load() error {
 		return err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		id := binary.BigEndian.Uint32(it.Value())
-		s.names[string(it.Key()[1:])] = id
-		s.nextID = max(s.nextID, id+1)
+		if len(it.Value()) != 4 {
+			return errors.Join(fmt.Errorf("name of a log: %w", errFormat), it.Close())
+		}
+		name, id := string(it.Key()[1:]), binary.BigEndian.Uint32(it.Value())
+		s.names[name], s.given[name] = id, id
 	}
 	return it.Close()
 }
@@ -252,15 +293,13 @@ type nameOp struct {
 }
 
 func (o *nameOp) prepare(b *pebble.Batch) error {
-	o.id = o.s.nextID
-	o.s.mu.Lock()
-	id, ok := o.s.names[string(o.kind)+o.name]
-	o.s.mu.Unlock()
-	if ok { // someone else was faster
+	id, ok := o.s.given[string(o.kind)+o.name]
+	if ok { // someone else was faster, perhaps in this very batch
 		o.id = id
 		return nil
 	}
-	o.s.nextID++
+	o.id = uint32(len(o.s.given))
+	o.s.given[string(o.kind)+o.name] = o.id
 	return b.Set(nameKey(o.kind, o.name), binary.BigEndian.AppendUint32(nil, o.id), nil)
 }
 

@@ -357,6 +357,10 @@ func sameLog(b *bench) {
 	}
 	wg.Wait()
 	b.wantBounds(b.log("new"), 1, 1)
+	if b.Reopen != nil {
+		b.store = b.Reopen(b, b.store)
+		b.wantBounds(b.log("new"), 1, 1)
+	}
 }
 
 func ended(b *bench) {
