@@ -5,9 +5,11 @@ import "stoa/api/core"
 
 // Expose is one path of the gateway that leads to a service.
 type Expose struct {
-	// Path is what is reached: "/orders" is /orders and all below it, "/" is everything
-	// that no other path takes, "=/health" is that one path, "/orders/{id}" a template of one segment each.
+	// Path is what is reached: /orders is /orders and all below it, / is everything that
+	// no other path takes, /orders/{id} a template in which {id} is one segment.
 	Path string `json:"path" required:"true" example:"/orders"`
+	// Exact limits it to that one path, without what lies below.
+	Exact bool `json:"exact,omitempty"`
 	// Host limits it to one host name; undeclared: any.
 	Host string `json:"host,omitempty" example:"shop.example.com"`
 	// Methods limits it to some methods; undeclared: all.

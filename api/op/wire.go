@@ -21,6 +21,7 @@ type Field struct {
 	Arg      string // name of the positional argument as help shows it: "SERVICE"; "" means it is none
 	Optional bool   // the argument may be absent
 	Rest     bool   // the argument takes all that follow; Type is []string
+	After    bool   // the argument takes all that follow "--"; Type is []string; commands only
 
 	Flag  string // "follow"; "" means it is none
 	Short string // "f", or ""
@@ -54,8 +55,8 @@ func Fields(t reflect.Type) []Field {
 		if arg, ok := sf.Tag.Lookup("arg"); ok {
 			var how string
 			f.Arg, how, _ = strings.Cut(arg, ",")
-			f.Optional, f.Rest = how == "optional", how == "rest"
-			if f.Rest && f.Type != reflect.TypeFor[[]string]() {
+			f.Optional, f.Rest, f.After = how == "optional", how == "rest", how == "after"
+			if (f.Rest || f.After) && f.Type != reflect.TypeFor[[]string]() {
 				panic(fmt.Sprintf("op: %s.%s takes the rest, so it must be a []string", t, sf.Name))
 			}
 		}

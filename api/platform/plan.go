@@ -29,10 +29,10 @@ type Plan struct {
 	// they are taken over.
 	Taken []Taken `json:"taken,omitempty"`
 
-	// Reads are the documents the plan rests on, with the revision of their last change,
+	// Reads are the documents the plan rests on by ref, with the revision of their last change,
 	// 0 for one that is not there. An apply that is given them is refused if any has
 	// changed since.
-	Reads map[core.Ref]uint64 `json:"reads,omitempty"`
+	Reads map[string]uint64 `json:"reads,omitempty"`
 }
 
 // Counts gives how many documents would be created, changed and deleted.

@@ -51,6 +51,7 @@ type Revision struct {
 	Changed  int       `json:"changed,omitempty"`
 	Deleted  int       `json:"deleted,omitempty"`
 	Restores uint64    `json:"restores,omitempty"` // the earlier revision a rollback brought back
+	Left     uint64    `json:"left,omitempty"`     // the later revision, a rollback, that left this one behind; told by history only
 }
 
 // Last is the change a document owes its present content to.

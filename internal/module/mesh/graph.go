@@ -1,0 +1,148 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"stoa/api/core"
+	"stoa/api/fault"
+	"stoa/api/gateway"
+	"stoa/api/mesh"
+	"stoa/api/op"
+	"stoa/api/stores"
+	"stoa/api/workload"
+)
+
+func (m *Module) graph(ctx context.Context, in mesh.GraphIn) (mesh.Graph, error) {
+	if in.Format != "" && in.Format != "text" && in.Format != "mermaid" {
+		return mesh.Graph{}, fault.New(fault.Invalid, "--format", "%q: want text or mermaid", in.Format).WithHint("For JSON use --json.")
+	}
+	dir := in.Dir
+	if dir == "" {
+		dir = "."
+	}
+	state, err := m.p.Load(ctx, dir, in.Env)
+	if err != nil {
+		return mesh.Graph{}, err
+	}
+	g := draw(state)
+	g.Format = in.Format
+	return g, nil
+}
+
+func (m *Module) applied(context.Context, op.None) (mesh.Graph, error) { return draw(m.p.State()), nil }
+
+// draw gives the graph of the documents, in the order of their names.
+func draw(state core.State) mesh.Graph {
+	g := mesh.Graph{Nodes: []mesh.Node{}, Edges: []mesh.Edge{}}
+	if sys, ok := state.System(); ok {
+		g.System = sys.Name
+	}
+	for _, c := range state.Of(core.KindContext) {
+		g.Contexts = append(g.Contexts, c.Name)
+	}
+	for _, doc := range state.Of(core.KindService) {
+		run := workload.RunSection.Of(doc)
+		n := mesh.Node{Name: doc.Name, Context: doc.Context, Form: form(run)}
+		for _, e := range gateway.ExposeSection.Of(doc) {
+			n.Exposed = append(n.Exposed, e.Host+e.Path)
+			g.Edges = append(g.Edges, mesh.Edge{From: "gateway", To: doc.Name, Protocol: workload.HTTP})
+		}
+		for _, s := range stores.StoresSection.Of(doc) {
+			n.Stores = append(n.Stores, s.Name+" "+s.Engine)
+		}
+		g.Nodes = append(g.Nodes, n)
+		for _, u := range mesh.UsesSection.Of(doc) {
+			_, l, ok := target(state, u)
+			if ok {
+				g.Edges = append(g.Edges, mesh.Edge{From: doc.Name, To: u.Service, Protocol: l.Protocol})
+			}
+		}
+	}
+	g.Edges = slices.CompactFunc(g.Edges, func(a, b mesh.Edge) bool { return a == b })
+	return g
+}
+
+func form(r workload.Run) string {
+	switch {
+	case r.Go != "":
+		return "go"
+	case len(r.Command) > 0:
+		return "command"
+	case r.Static != "":
+		return "static"
+	}
+	return "external"
+}
+
+func printGraph(w io.Writer, g mesh.Graph) {
+	if g.Format == "mermaid" {
+		mermaid(w, g)
+		return
+	}
+	fmt.Fprintln(w, g.System)
+	groups := append(slices.Clone(g.Contexts), "")
+	for _, c := range groups {
+		first := true
+		for _, n := range g.Nodes {
+			if n.Context != c {
+				continue
+			}
+			if first && c != "" {
+				fmt.Fprintf(w, "\n  context %s\n", c)
+			} else if first {
+				fmt.Fprintln(w)
+			}
+			first = false
+			fmt.Fprintf(w, "    %s (%s)\n", n.Name, n.Form)
+			for _, e := range n.Exposed {
+				fmt.Fprintf(w, "      <- gateway %s\n", e)
+			}
+			for _, e := range g.Edges {
+				if e.From == n.Name {
+					fmt.Fprintf(w, "      -> %s (%s)\n", e.To, e.Protocol)
+				}
+			}
+			for _, s := range n.Stores {
+				fmt.Fprintf(w, "      == %s\n", s)
+			}
+		}
+	}
+}
+
+// mermaid draws a flowchart. Names are DNS labels, so they need no escaping; ids get a
+// letter in front because "end" is a word of the language.
+func mermaid(w io.Writer, g mesh.Graph) {
+	fmt.Fprintln(w, "flowchart LR")
+	fmt.Fprintln(w, "  n_gateway([gateway])")
+	for _, c := range append(slices.Clone(g.Contexts), "") {
+		indent := "  "
+		if c != "" {
+			fmt.Fprintf(w, "  subgraph c_%s [%s]\n", c, c)
+			indent = "    "
+		}
+		for _, n := range g.Nodes {
+			if n.Context != c {
+				continue
+			}
+			fmt.Fprintf(w, "%sn_%s[%s]\n", indent, n.Name, n.Name)
+			for _, s := range n.Stores {
+				store, _, _ := strings.Cut(s, " ")
+				fmt.Fprintf(w, "%ss_%s_%s[(%s)]\n%sn_%s --- s_%s_%s\n", indent, n.Name, store, store, indent, n.Name, n.Name, store)
+			}
+		}
+		if c != "" {
+			fmt.Fprintln(w, "  end")
+		}
+	}
+	for _, e := range g.Edges {
+		if e.From == "gateway" {
+			fmt.Fprintf(w, "  n_gateway --> n_%s\n", e.To)
+		} else {
+			fmt.Fprintf(w, "  n_%s -->|%s| n_%s\n", e.From, e.Protocol, e.To)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+// Package telemetry is the capability that keeps what was observed: hops of requests,
+// rates of traffic, lines of output.
+//
+//	proxy ──hop.Ring (never waits)──▶ reader ──▶ traces (memory, bounded by spans)
+//	                                     ├────▶ rates (memory, ten buckets of a second an edge)
+//	                                     └────▶ access lines ─┐
+//	instances, builds, Stoa ──────────────────────────────────┴▶ logs (disk, bounded segments)
+//
+// Telemetry may be lost and never holds anything up: what finds a bound reached is
+// dropped and counted. Traces and rates are in memory and end with Stoa; lines of
+// output outlive it.
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"stoa/api/core"
+	"stoa/api/telemetry"
+	"stoa/internal/engine/hop"
+	"stoa/internal/ground/life"
+	"stoa/internal/ground/meter"
+	"stoa/internal/kernel/host"
+)
+
+// Options tune a Module. The zero value is a good default.
+type Options struct {
+	Dir    string           // where lines are kept; "" keeps them in memory only
+	Meters *meter.Registry  // what /metrics shows; nil means an empty one
+	Now    func() time.Time // nil means time.Now
+}
+
+// Module is the capability.
+type Module struct {
+	o      Options
+	ring   *hop.Ring
+	traces *traces
+	rates  *rates
+	logs   *logs
+
+	accessMu sync.Mutex
+	access   budget // guarded by accessMu
+
+	lost meter.Counters
+}
+
+var _ host.Module = (*Module)(nil)
+
+// New returns the module. Lines that are written before Run are kept in memory.
+func New(o Options) *Module {
+	if o.Meters == nil {
+		o.Meters = meter.New()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	m := &Module{o: o, ring: hop.NewRing(0), traces: newTraces(), rates: newRates(), logs: newLogs(o.Dir, o.Now)}
+	m.lost = o.Meters.Counter(meter.Desc{Name: "stoa_telemetry_dropped_total", Help: "Records that found a bound reached, by what they were.", Labels: []string{"what"}})
+	return m
+}
+
+// Name is the module's name.
+func (m *Module) Name() string { return "telemetry" }
+
+// Declare states the operations, the exposition and the part.
+func (m *Module) Declare(c *host.Catalog) {
+	host.Follow(c, telemetry.LogsOp, m.followLogs, printLine)
+	host.Handle(c, telemetry.TraceOp, m.trace, printTrace)
+	host.Handle(c, telemetry.TracesOp, m.list, printTraces)
+	host.Follow(c, telemetry.TopOp, m.top, printTop)
+	c.Endpoint("GET /metrics", "Prometheus exposition of Stoa and of what passes through it", http.HandlerFunc(m.expose))
+	c.Part(life.Part{Name: "telemetry", Run: m.run})
+}
+
+// Sink takes the hops of the proxy.
+func (m *Module) Sink() hop.Sink { return m.ring }
+
+func (m *Module) expose(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_ = m.o.Meters.Expose(w) // the caller has gone
+}
+
+// maxAccess is how many access lines are kept a second; a busy system shows its rates,
+// not each of its requests.
+const maxAccess = 1000
+
+// run reads the ring and writes the lines until ctx ends.
+func (m *Module) run(ctx context.Context, ready func()) error {
+	if err := m.logs.open(); err != nil {
+		return fmt.Errorf("telemetry: %w", err)
+	}
+	var lives sync.WaitGroup
+	lives.Go(func() { m.logs.write(ctx) })
+	ready()
+	buf := make([]hop.Record, 256)
+	var dropped uint64
+	for {
+		n, err := m.ring.Read(ctx, buf)
+		for i := range buf[:n] {
+			m.keep(&buf[i])
+			buf[i] = hop.Record{} // let go of its strings
+		}
+		if d := m.ring.Dropped(); d > dropped {
+			m.lost.With("hop").Add(d - dropped)
+			dropped = d
+		}
+		if err != nil {
+			lives.Wait()
+			return nil
+		}
+	}
+}
+
+func (m *Module) keep(r *hop.Record) {
+	m.traces.add(r)
+	m.rates.add(r, m.o.Now())
+	m.accessMu.Lock()
+	ok := m.access.take(r.Start, maxAccess)
+	m.accessMu.Unlock()
+	if !ok {
+		m.lost.With("access").Add(1)
+		return
+	}
+	m.logs.add(accessLine(r))
+}
+
+// Line keeps a line of output. It does not keep the slice.
+func (m *Module) Line(service, instance, stream string, line []byte) {
+	if !m.logs.add(parseLine(m.o.Now(), service, instance, stream, line)) {
+		m.lost.With("line").Add(1)
+	}
+}
+
+// Rates gives what passed to a service over the last 10 s.
+func (m *Module) Rates(service string) (rate, p99Millis, errorShare float64) {
+	return m.rates.to(service, m.o.Now())
+}
+
+// budget is so many a second.
+type budget struct {
+	second int64
+	used   int
+}
+
+func (b *budget) take(at time.Time, most int) bool {
+	if s := at.Unix(); s != b.second {
+		b.second, b.used = s, 0
+	}
+	b.used++
+	return b.used <= most
+}
+
+func accessLine(r *hop.Record) telemetry.Line {
+	level := "info"
+	if r.Failed() {
+		level = "error"
+	}
+	caller := r.Caller
+	if caller == "" {
+		caller = "gateway"
+	}
+	l := telemetry.Line{
+		At: core.At(r.Start), Service: r.Callee, Instance: r.Instance, Stream: "access", Level: level, TraceID: traceID(r),
+		Text: fmt.Sprintf("%s %s %d %s from %s", r.Method, r.Path, r.Status, r.Duration.Round(10*time.Microsecond), caller),
+	}
+	if r.Protocol == "tcp" {
+		l.Text = fmt.Sprintf("tcp %d bytes in, %d out, %s from %s", r.In, r.Out, r.Duration.Round(10*time.Microsecond), caller)
+	}
+	if r.Reason != "" {
+		l.Text += " (" + string(r.Reason) + ")"
+	}
+	if r.Callee == "" {
+		l.Service = "gateway"
+	}
+	return l
+}
+
+func traceID(r *hop.Record) string {
+	if r.Trace.IsZero() {
+		return ""
+	}
+	return r.Trace.String()
+}

@@ -1,0 +1,280 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"stoa/api/core"
+	"stoa/api/fault"
+	"stoa/api/workload"
+)
+
+// restart replaces the instances of a service, one by one.
+func (m *Module) restart(ctx context.Context, in workload.ServiceIn) (workload.Done, error) {
+	d, err := m.running(in.Service)
+	if err != nil {
+		return workload.Done{}, err
+	}
+	d.mu.Lock()
+	d.nonce++
+	clear(d.jobs) // a job that failed is tried again
+	d.mu.Unlock()
+	if err := m.setStopped(ctx, d, false); err != nil {
+		return workload.Done{}, err
+	}
+	return workload.Done{Message: in.Service + " is being replaced. To see it come up: stoa watch service/" + in.Service}, nil
+}
+
+func (m *Module) stop(ctx context.Context, in workload.ServiceIn) (workload.Done, error) {
+	d, err := m.running(in.Service)
+	if err != nil {
+		return workload.Done{}, err
+	}
+	return workload.Done{Message: in.Service + " is being stopped; calls to it fail. To start it again: stoa start " + in.Service}, m.setStopped(ctx, d, true)
+}
+
+func (m *Module) start(ctx context.Context, in workload.ServiceIn) (workload.Done, error) {
+	d, err := m.running(in.Service)
+	if err != nil {
+		return workload.Done{}, err
+	}
+	return workload.Done{Message: in.Service + " is being started. To see it come up: stoa watch service/" + in.Service}, m.setStopped(ctx, d, false)
+}
+
+// setStopped keeps and brings about whether a service is stopped.
+func (m *Module) setStopped(ctx context.Context, d *deployment, stopped bool) error {
+	mark := ""
+	if stopped {
+		mark = "stopped"
+	}
+	if err := m.p.Mark(ctx, stoppedKey(d.service), mark); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.stopped, d.asked = stopped, true
+	d.mu.Unlock()
+	m.p.Kick(core.Ref{Kind: core.KindService, Name: d.service})
+	return nil
+}
+
+// running finds the deployment of a service that Stoa runs.
+func (m *Module) running(service string) (*deployment, error) {
+	doc, err := m.service(service)
+	if err != nil {
+		return nil, err
+	}
+	if f := formOf(workload.RunSection.Of(doc)); f == formExternal || f == formStatic {
+		return nil, fault.New(fault.Invalid, doc.Ref().String(), "is %s: Stoa runs no instance of it", f)
+	}
+	d := m.deployment(service, true)
+	if d == nil {
+		return nil, errStopping
+	}
+	return d, nil
+}
+
+// status gives every service, in the order of their names.
+func (m *Module) status(context.Context, workload.StatusIn) (workload.Status, error) {
+	state := m.p.State()
+	out := workload.Status{Revision: state.Revision}
+	if sys, ok := state.System(); ok {
+		out.System = sys.Name
+	}
+	m.p.Facts(&out)
+	for _, doc := range state.Of(core.KindService) {
+		out.Services = append(out.Services, m.observed(doc))
+	}
+	return out, nil
+}
+
+func (m *Module) observed(doc core.Document) workload.Service {
+	s := workload.Service{Name: doc.Name, Context: doc.Context, State: workload.StateBuilding, Desired: workload.ScaleSection.Of(doc).Min}
+	s.Rate, s.P99Millis, s.ErrorRate = m.p.Rates(doc.Name)
+	form := formOf(workload.RunSection.Of(doc))
+	if form == formStatic {
+		s.Desired = 0
+		if staticCondition(doc, 0).Status == core.True {
+			s.State = workload.StateReady
+		}
+		return s
+	}
+	d := m.deployment(doc.Name, false)
+	if d == nil {
+		return s
+	}
+	c := d.condition()
+	d.mu.Lock()
+	slots, l := slices.Clone(d.slots), d.loan
+	s.Desired, s.Restarts, s.LastError = d.desired, d.restarts, d.lastErr
+	d.mu.Unlock()
+	for _, slot := range slots {
+		if slot.over() {
+			continue
+		}
+		in := slot.observed()
+		s.Restarts += in.Restarts
+		if in.State == phaseReady {
+			s.Ready++
+			if s.Address == "" {
+				s.Address = in.Address
+			}
+		}
+		s.Instances = append(s.Instances, in)
+	}
+	if l != nil && l.attach {
+		s.Desired = 1
+		if in := l.observed(); in.State == phaseReady {
+			s.Ready, s.Address = s.Ready+1, in.Address
+		}
+		s.Instances = append(s.Instances, l.observed())
+	}
+	s.State = stateOf(c, s, form)
+	if c.Status != core.True || c.Reason == "OldRelease" {
+		if c.Reason != "Stopped" && c.Reason != "Starting" && c.Reason != "NotBuilt" && c.Reason != "Partial" && c.Reason != "Job" {
+			s.LastError = c.Message
+		}
+	}
+	return s
+}
+
+func stateOf(c core.Condition, s workload.Service, form string) string {
+	switch {
+	case c.Reason == "Stopped":
+		return workload.StateStopped
+	case form == formExternal && s.Ready > 0:
+		return workload.StateExternal
+	case form == formExternal:
+		return workload.StateDown
+	case c.Reason == "NotBuilt":
+		return workload.StateBuilding
+	case c.Reason == "JobFailed" || c.Reason == "BuildFailed":
+		return workload.StateFailed
+	case s.Ready >= s.Desired && s.Ready > 0:
+		return workload.StateReady
+	case s.Ready > 0:
+		return workload.StatePartial
+	case c.Status == core.False:
+		return workload.StateCrashing
+	}
+	return workload.StateStarting
+}
+
+func (s *slot) observed() workload.Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := workload.Instance{ID: s.id, State: s.phase, PID: s.pid, Restarts: s.restarts, Started: core.At(s.began), Release: short(s.release.id)}
+	if len(s.ports) > 0 {
+		in.Address = local(s.ports[0])
+	}
+	if s.pid == 0 && s.d.isExternalLocked(s) {
+		in.Address, in.Release = s.id, ""
+	}
+	return in
+}
+
+// isExternalLocked says whether a slot stands for an address elsewhere. s.mu is held.
+func (d *deployment) isExternalLocked(s *slot) bool {
+	return len(workload.RunSection.Of(s.release.doc).External) > 0
+}
+
+func short(id string) string { return id[:min(12, len(id))] }
+
+func printDone(w io.Writer, d workload.Done) { fmt.Fprintln(w, d.Message) }
+
+func printStatus(w io.Writer, s workload.Status) {
+	ready := 0
+	for _, v := range s.Services {
+		if v.State == workload.StateReady || v.State == workload.StateExternal {
+			ready++
+		}
+	}
+	fmt.Fprintf(w, "%s (%s), revision %d: %d of %s ready\n", s.System, s.Mode, s.Revision, ready, plural(len(s.Services), "service"))
+	if s.Gateway != "" {
+		fmt.Fprintln(w, "gateway   ", s.Gateway)
+	}
+	if s.Admin != "" {
+		fmt.Fprintln(w, "dashboard ", s.Admin, "  (stoa dash gives a link that logs you in)")
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVICE\tSTATE\tREADY\tADDRESS\tRESTARTS\tREQ/S\tP99\tLAST ERROR")
+	for _, v := range s.Services {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(v.Address), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(v.LastError))
+	}
+	t.Flush()
+	if len(s.Unprotected) > 0 {
+		fmt.Fprintln(w, "\nNot protected in this mode:")
+		for _, u := range s.Unprotected {
+			fmt.Fprintln(w, " -", u)
+		}
+	}
+}
+
+func readiness(v workload.Service) string {
+	if v.Desired == 0 && v.Ready == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d/%d", v.Ready, v.Desired)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func rate(r float64) string {
+	switch {
+	case r == 0:
+		return "-"
+	case r < 10:
+		return fmt.Sprintf("%.1f", r)
+	}
+	return fmt.Sprintf("%.0f", r)
+}
+
+func millis(ms, rate float64) string {
+	if rate == 0 {
+		return "-"
+	}
+	return (time.Duration(ms*1000) * time.Microsecond).Round(100 * time.Microsecond).String()
+}
+
+// firstLine gives the first line of a text, short enough for a table.
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if r := []rune(s); len(r) > 80 {
+		s = string(r[:77]) + "..."
+	}
+	return dash(s)
+}
+
+func printRun(w io.Writer, r workload.JobRun) {
+	for _, line := range r.Output {
+		fmt.Fprintln(w, " ", line)
+	}
+	fmt.Fprintf(w, "job/%s %s after %s, attempt %d\n", r.Job, r.State, r.Ended.Sub(r.Began.Time).Round(time.Millisecond), r.Attempt)
+}
+
+func printRuns(w io.Writer, out workload.JobsOut) {
+	if len(out.Runs) == 0 {
+		fmt.Fprintln(w, "No job has run. To run one: stoa job run NAME")
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "JOB\tSTATE\tBEGAN\tTOOK\tEXIT\tATTEMPT")
+	for _, r := range out.Runs {
+		took := "-"
+		if !r.Ended.IsZero() {
+			took = r.Ended.Sub(r.Began.Time).Round(time.Millisecond).String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\n", r.Job, r.State, r.Began.Local().Format(time.DateTime), took, r.ExitCode, r.Attempt)
+	}
+	t.Flush()
+}
