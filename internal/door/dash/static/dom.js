@@ -1,0 +1,73 @@
+// Making and changing elements, without markup strings: what services say is only ever text.
+
+const svgNames = new Set(["svg", "g", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "title", "use", "defs", "symbol"]);
+
+// h makes an element: h("button", {class: "quiet", onclick: f, "aria-label": "…"}, "text", child, …).
+// Attributes that are undefined, null or false are left out; children that are null or false too.
+export function h(tag, attrs, ...children) {
+  const el = svgNames.has(tag) && tag !== "title" || attrs?.svg
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [k, v] of Object.entries(attrs || {})) {
+    if (k === "svg" || v === undefined || v === null || v === false) continue;
+    if (k.startsWith("on")) el.addEventListener(k.slice(2), v);
+    else el.setAttribute(k, v === true ? "" : v);
+  }
+  el.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  return el;
+}
+
+// say sets the text of an element, if it is another.
+export function say(el, text) {
+  if (el.textContent !== text) el.textContent = text;
+}
+
+// mark sets or removes an attribute, if that changes it.
+export function mark(el, name, value) {
+  if (value === null || value === undefined || value === false) {
+    if (el.hasAttribute(name)) el.removeAttribute(name);
+  } else if (el.getAttribute(name) !== String(value)) el.setAttribute(name, value);
+}
+
+// keyed brings the children of parent in line with items: make(item) for a new key,
+// change(el, item) for every one. Elements that stay are not touched, so focus and selection stay.
+export function keyed(parent, items, key, make, change) {
+  const old = parent.keyedChildren || new Map();
+  const keys = new Set(items.map(key));
+  for (const [k, el] of old) if (!keys.has(k)) el.remove();
+  const now = new Map();
+  let before = parent.firstElementChild;
+  for (const item of items) {
+    const k = key(item);
+    if (now.has(k)) continue;
+    const el = old.get(k) || make(item);
+    now.set(k, el);
+    if (el === before) before = before.nextElementSibling;
+    else parent.insertBefore(el, before);
+    change?.(el, item);
+  }
+  parent.keyedChildren = now;
+}
+
+// The marks of states: each has a shape of its own, so that colour is never alone.
+const shapes = {
+  ready: ["M6 1.4a4.6 4.6 0 1 0 0 9.2a4.6 4.6 0 0 0 0-9.2z", "fill"],
+  external: ["M3 9L9 3M4.6 3H9v4.4", "line"],
+  partial: ["M6 1.4a4.6 4.6 0 0 0 0 9.2zM6 1.4a4.6 4.6 0 0 1 0 9.2", "half"],
+  starting: ["M6 1.6a4.4 4.4 0 1 0 4.4 4.4", "line"],
+  building: ["M1.8 1.8h3.4v3.4h-3.4zM6.8 6.8h3.4v3.4h-3.4zM6.8 1.8h3.4v3.4h-3.4z", "fill"],
+  crashing: ["M6 .8L11.4 10.6H.6z", "fill"],
+  failed: ["M2 2l8 8M10 2l-8 8", "line"],
+  down: ["M2 2l8 8M10 2l-8 8", "line"],
+  stopped: ["M2 2h8v8H2z", "line"],
+  failing: ["M6 .8L11.4 10.6H.6z", "line"],
+};
+
+// shapeOf gives the path and the way of drawing for a state.
+export function shapeOf(state) { return shapes[state] || shapes.stopped; }
+
+// stateMark draws the mark of a state at 12 by 12.
+export function stateMark(state, mood, label) {
+  const [d, how] = shapeOf(state);
+  return h("svg", { class: `mark ${mood} ${how}${state === "starting" ? " turning" : ""}`, viewBox: "0 0 12 12", width: 12, height: 12, role: label ? "img" : null, "aria-label": label, "aria-hidden": label ? null : "true" },
+    h("path", { d }));
+}
