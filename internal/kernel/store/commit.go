@@ -118,6 +118,10 @@ func (s *Store) commit(ctx context.Context, c Change, at *uint64) (uint64, error
 	return 0, fault.New(fault.Unavailable, "resource store", "another owner keeps writing to its log").WithHint("Let one Stoa use this data: stoa status.")
 }
 
+// Unchanged says whether a commit with these reads would be refused now: nil, or the
+// Conflict it would give.
+func (s *Store) Unchanged(reads map[core.Ref]uint64) error { return s.outdated(s.view.Load(), reads) }
+
 // outdated gives a Conflict that names the reads which have changed, or nil.
 func (s *Store) outdated(v *View, reads map[core.Ref]uint64) error {
 	var refs []core.Ref

@@ -26,36 +26,36 @@ func (s *Store) History(limit int) []platform.Revision {
 	return out
 }
 
-// At gives the state as it was at an earlier revision. It reads the log from the
+// At gives the documents as they were at an earlier revision. It reads the log from the
 // checkpoint before it. NotFound: the revision never was, or is no longer kept.
-func (s *Store) At(ctx context.Context, revision uint64) (core.State, error) {
+func (s *Store) At(ctx context.Context, revision uint64) (View, error) {
 	if err := s.isOpen(); err != nil {
-		return core.State{}, err
+		return View{}, err
 	}
-	if st := s.State(); st.Revision == revision {
-		return st, nil
+	if v := s.View(); v.Revision == revision {
+		return v, nil
 	}
 	from, ok := s.pointBefore(revision)
 	if !ok || revision > s.State().Revision {
-		return core.State{}, s.notKept(revision)
+		return View{}, s.notKept(revision)
 	}
 	r := replayer{view: emptyView(), tail: from}
 	for e, err := range s.log.Read(ctx, from) {
 		if errors.Is(err, journal.ErrCut) {
-			return core.State{}, s.notKept(revision)
+			return View{}, s.notKept(revision)
 		}
 		if err != nil {
-			return core.State{}, failed("store.at", err)
+			return View{}, failed("store.at", err)
 		}
 		rec, err := r.feed(e)
 		if err != nil {
-			return core.State{}, err
+			return View{}, err
 		}
 		if rec != nil && r.view.Revision == revision {
-			return r.view.State, nil
+			return *r.view, nil
 		}
 	}
-	return core.State{}, failed("store.at", fmt.Errorf("revision %d is not in the log", revision))
+	return View{}, failed("store.at", fmt.Errorf("revision %d is not in the log", revision))
 }
 
 func (s *Store) notKept(revision uint64) error {

@@ -9,6 +9,7 @@ import (
 
 	"stoa/api/core"
 	"stoa/api/fault"
+	"stoa/api/platform"
 	"stoa/internal/kernel/store"
 )
 
@@ -18,13 +19,14 @@ func TestHistoryIsCut(t *testing.T) {
 	l := memory(t)
 	o := store.Options{Revisions: 150}
 	s := open(t, l, o)
-	states := map[uint64]core.State{}
+	states, lasts := map[uint64]core.State{}, map[uint64]platform.Last{}
 	for i := range 520 {
 		c := store.Change{Puts: []core.Document{doc(fmt.Sprintf("d%d", i%7), fmt.Sprint(i))}}
 		if i%5 == 4 {
 			c = store.Change{Deletes: []core.Ref{ref(fmt.Sprintf("d%d", (i-1)%7))}}
 		}
-		states[commit(t, s, c)] = s.State()
+		rev := commit(t, s, c)
+		states[rev], lasts[rev] = s.State(), s.View().Last[ref("d0")]
 	}
 	if first, _, _ := l.Bounds(context.Background()); first < 200 {
 		t.Fatalf("the log still begins at %d", first)
@@ -45,7 +47,10 @@ func TestHistoryIsCut(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: at %d: %v", name, r.Revision, err)
 				}
-				same(t, fmt.Sprintf("%s at %d", name, r.Revision), got, states[r.Revision])
+				same(t, fmt.Sprintf("%s at %d", name, r.Revision), got.State, states[r.Revision])
+				if got.Last[ref("d0")] != lasts[r.Revision] {
+					t.Fatalf("%s at %d: d0 last changed %v, want %v", name, r.Revision, got.Last[ref("d0")], lasts[r.Revision])
+				}
 			}
 		}
 		for _, rev := range []uint64{0, 1, last + 1} {
