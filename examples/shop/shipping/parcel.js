@@ -32,9 +32,9 @@ const METHODS = {
 const STAGES = [
   { status: "registered", part: 0, text: "Label printed, waiting for the carrier" },
   { status: "collected", part: 0.15, text: "Handed to the carrier in Piraeus" },
-  { status: "in_transit", part: 0.4, text: "On its way" },
-  { status: "out_for_delivery", part: 0.85, text: "In the van" },
-  { status: "delivered", part: 1, text: "Delivered" },
+  { status: "in_transit", part: 0.4, text: "Between Piraeus and you" },
+  { status: "out_for_delivery", part: 0.85, text: "It will ring today" },
+  { status: "delivered", part: 1, text: "Left at your door" },
 ];
 
 // rates gives what each method costs and how many days it takes. country is one of COUNTRIES.

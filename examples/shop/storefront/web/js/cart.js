@@ -87,7 +87,7 @@ function paint(cart) {
   show(
     h("ul", { class: "lines" }, cart.lines.map((l) => line(cart, l))),
     h("div", { class: "sum" },
-      h("p", {}, h("span", {}, "Together"), h("strong", { "data-test": "cart-total" }, money(cart.total))),
+      h("p", {}, h("span", {}, "Subtotal"), h("strong", { "data-test": "cart-total" }, money(cart.total))),
       h("p", { class: "fine" }, cart.priced ? "Delivery is added at the checkout." : "Some prices are not known at the moment."),
       h("button", { class: "button strong", type: "button", "data-test": "checkout", onclick: () => (close(), go("/checkout")) }, "To the checkout")));
 }

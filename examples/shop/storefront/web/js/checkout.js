@@ -69,16 +69,16 @@ function form(c, left, go) {
     h("aside", { class: "summary", "aria-label": "Summary" },
       h("h2", {}, "Your order"),
       h("ul", {}, c.lines.map((l) => h("li", {}, l.picture && h("img", { src: l.picture, alt: "", width: "48", height: "48" }), h("span", {}, l.title, l.quantity > 1 && h("small", {}, ` × ${l.quantity}`)), h("span", {}, money(l.total))))),
-      h("p", {}, h("span", {}, "Things"), h("span", {}, money(c.total))),
+      h("p", {}, h("span", {}, "Subtotal"), h("span", {}, money(c.total))),
       h("p", {}, h("span", {}, "Delivery"), deliveryCost),
-      h("p", { class: "total" }, h("span", {}, "Together"), total),
+      h("p", { class: "total" }, h("span", {}, "Total"), total),
       button));
 
   const card = (number) => {
-    el.elements.number.value = number;
-    el.elements.expiry.value = "12/39";
-    el.elements.cvc.value = "123";
-    el.dispatchEvent(new Event("input", { bubbles: true }));
+    for (const [name, value] of Object.entries({ number, expiry: "12/39", cvc: "123" })) {
+      el.elements[name].value = value;
+      el.elements[name].dispatchEvent(new Event("input", { bubbles: true }));
+    }
   };
 
   async function askRates() {

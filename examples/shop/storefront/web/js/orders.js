@@ -10,7 +10,7 @@ const WORDS = {
   placed: ["Being placed", "We are asking the warehouse."],
   reserved: ["Being placed", "Your things are put aside; we are asking the bank."],
   paid: ["Paid", "Everything is packed and waits for the carrier."],
-  confirmed: ["Confirmed", "The carrier has it."],
+  confirmed: ["Confirmed", "It is on the carrier’s list."],
   out_of_stock: ["Sold out", "There was not enough left. Nothing was charged."],
   undoing: ["Being cancelled", "What was put aside goes back to the shelf."],
   declined: ["Declined", "The bank said no. Nothing was charged."],
@@ -70,9 +70,9 @@ export function order({ params: [id], query, left, go }) {
             h("img", { src: `/api/catalog/products/${encodeURIComponent(it.sku)}/picture.svg`, alt: "", width: "56", height: "56" }),
             h("a", { href: "/products/" + it.sku }, it.title), h("span", {}, `${it.quantity} × ${money(it.price)}`), h("span", {}, money(it.price * it.quantity))))),
         h("div", { class: "sum" },
-          h("p", {}, h("span", {}, "Things"), h("span", {}, money(o.subtotal))),
+          h("p", {}, h("span", {}, "Subtotal"), h("span", {}, money(o.subtotal))),
           h("p", {}, h("span", {}, `Delivery, ${o.delivery.method}`), h("span", {}, money(o.delivery.amount))),
-          h("p", { class: "total" }, h("span", {}, "Together"), h("strong", { "data-test": "order-total" }, money(o.total)))),
+          h("p", { class: "total" }, h("span", {}, "Total"), h("strong", { "data-test": "order-total" }, money(o.total)))),
         trace(o.traceId)));
   }
 }
@@ -98,9 +98,9 @@ function trace(id) {
       ["path", { d: "M10 19C15 17 16 10 19 9M10 21C15 23 16 30 19 31M25 9H32" }]),
     h("div", {},
       h("h2", {}, "One order, one trace"),
-      h("p", { class: "fine" }, "Everything that the services did for it hangs on this thread: ", h("code", { "data-test": "trace-command" }, `stoa trace ${id}`)),
-      h("p", {}, h("code", { class: "big", "data-test": "trace-id" }, id),
-        h("button", { type: "button", class: "link", onclick: () => navigator.clipboard.writeText(id).then(() => say("Copied"), () => say("The browser does not allow it")) }, "Copy"))));
+      h("p", { class: "fine" }, "Everything that the services did for it hangs on this thread. To pull it:"),
+      h("p", {}, h("code", { class: "big" }, "stoa trace ", h("b", { "data-test": "trace-id" }, id)),
+        h("button", { type: "button", class: "link", onclick: () => navigator.clipboard.writeText("stoa trace " + id).then(() => say("Copied"), () => say("The browser does not allow it")) }, "Copy"))));
 }
 
 // history lists the orders of this browser.

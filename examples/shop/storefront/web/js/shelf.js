@@ -58,7 +58,7 @@ const hero = () =>
       h("h1", {}, "Things for ", h("em", {}, "quiet"), " rooms"),
       h("p", {}, "Fourteen objects, made by people who sign them. Nothing here is new for the sake of it, and nothing is meant to be replaced.")),
     svg("0 0 420 190",
-      ["circle", { cx: "316", cy: "66", r: "34", class: "sun" }],
+      ["circle", { cx: "338", cy: "32", r: "27", class: "sun" }],
       ["path", { d: "M10 62L210 14L410 62", class: "line" }],
       ["path", { d: "M10 62H410M18 74H402M10 62V74M410 62V74M0 178H420M12 168H408", class: "line" }],
       ...[38, 100, 162, 224, 286, 348].flatMap((x) => [
