@@ -98,13 +98,14 @@ func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Req
 	delete(resp.Header, "Stoa-Reason")
 	resp.Request = req
 	resp.Body = &callBody{ReadCloser: resp.Body, end: func(n int64, err error) {
+		ended := ctx.Err() != nil
 		cancel()
 		closeBody()
 		x.rec.In, x.rec.Out = body.n.Load(), n
 		grpcStatus(resp.Trailer, &x.rec)
 		if err != nil {
 			x.rec.Reason, x.rec.Error = hop.Truncated, err.Error()
-			if ctx.Err() != nil {
+			if ended {
 				x.rec.Reason = gone(ctx, u).reason
 			}
 		}

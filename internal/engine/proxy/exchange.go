@@ -138,8 +138,12 @@ type attempted struct {
 // attempt sends out once.
 func (x *exchange) attempt(out *http.Request, e *endpoint, body *requestBody, length int64, fresh bool) (*http.Response, attempted, error) {
 	proto := e.protocol(x.up)
-	try := out.Clone(out.Context()) // the failed attempt before may still read its header
-	var mu sync.Mutex               // the transport calls the hooks from its own goroutines
+	to := *out.URL
+	// The attempt before may still read its header. The trailer is the caller's own map,
+	// which fills as the body ends.
+	try := &http.Request{Method: out.Method, URL: &to, Header: out.Header.Clone(), Host: out.Host, Trailer: out.Trailer,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	var mu sync.Mutex // the transport calls the hooks from its own goroutines
 	var a attempted
 	over := false
 	a.body = prepare(try, body, length, proto)

@@ -7,9 +7,10 @@ import (
 
 // gate is a listener of the snapshot that has an address.
 type gate struct {
-	want string // the address declared
-	b    *binding
-	err  error // why it is not open
+	want string   // the address declared
+	b    *binding // nil: not open
+	at   string   // the address declared when b was opened: another while want cannot be had
+	err  error    // why want is not open
 }
 
 // Gateway says how a listener with an address stands.
@@ -62,7 +63,8 @@ func (p *Proxy) openGates(c *compiled) {
 			g = &gate{}
 			p.gates[name] = g
 		}
-		if g.b != nil && g.want == l.Address {
+		if g.b != nil && g.at == l.Address {
+			g.want, g.err = l.Address, nil
 			g.b.edge.Store(l.Edge())
 			continue
 		}
@@ -76,7 +78,7 @@ func (p *Proxy) openGates(c *compiled) {
 		}
 		g.want, g.err = l.Address, err
 		if err == nil {
-			g.b = b
+			g.b, g.at = b, l.Address
 		}
 	}
 	for _, b := range old {

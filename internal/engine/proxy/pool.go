@@ -256,9 +256,9 @@ func (p *Proxy) take(ctx context.Context, u *upstream, until time.Time, rec *hop
 }
 
 func noEndpoint(u *upstream, known int) *refusal {
-	text := u.service + " has no ready endpoint"
+	f := &refusal{reason: hop.NoEndpoint, status: 503, text: u.service + " has no ready endpoint", hint: "See its state: stoa why " + u.service}
 	if known > 0 {
-		text = u.service + " refuses connections at every endpoint"
+		f.reason, f.text = hop.Connect, "no connection to "+u.service+" at any endpoint"
 	}
-	return &refusal{reason: hop.NoEndpoint, status: 503, text: text, hint: "See its state: stoa why " + u.service}
+	return f
 }

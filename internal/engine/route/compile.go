@@ -36,10 +36,11 @@ func Compile(rules []Rule) (*Table, []Conflict) {
 		suffix: map[string]*hostTable{},
 	}
 	var found []Conflict
-	report := func(c Conflict) {
+	report := func(c Conflict) (more bool) {
 		if len(found) < MaxConflicts {
 			found = append(found, c)
 		}
+		return len(found) < MaxConflicts
 	}
 	templates := map[*hostTable][]template{}
 	byName := map[string]int{}
@@ -78,8 +79,12 @@ func Compile(rules []Rule) (*Table, []Conflict) {
 			report(Conflict{A: t.rules[j].id(), B: r.id(), Why: "the same path and method", Example: t.example(i, m, "")})
 		}
 	}
+	pairs := maxPairs
 	for _, h := range sortedHosts(templates) {
-		t.overlaps(templates[h], h, report)
+		t.overlaps(templates[h], h, &pairs, report)
+	}
+	if pairs <= 0 {
+		report(Conflict{Why: fmt.Sprintf("templates overlap in more than %d pairs: begin them with literal segments", maxPairs)})
 	}
 	return t, found
 }
@@ -186,31 +191,42 @@ func sortedHosts(m map[*hostTable][]template) []*hostTable {
 	return out
 }
 
+// maxPairs bounds the search for overlapping templates, which compares each with those
+// that share its branches of the tree: a second's work.
+const maxPairs = 1 << 20
+
 // overlaps reports the templates of one host that overlap where neither is a special
 // case of the other. Each walks the tree of all along the branches it may share.
-func (t *Table) overlaps(all []template, ht *hostTable, report func(Conflict)) {
+func (t *Table) overlaps(all []template, ht *hostTable, pairs *int, report func(Conflict) bool) {
 	at := map[*leaf][]template{}
 	for _, x := range all {
 		l := ht.template.leaf(x.p)
 		at[l] = append(at[l], x)
 	}
 	for _, x := range all {
-		ht.template.meet(x.p.segs, func(l *leaf) {
+		more := ht.template.meet(x.p.segs, func(l *leaf) bool {
 			for _, y := range at[l] {
+				if *pairs--; *pairs <= 0 {
+					return false
+				}
 				if y.rule <= x.rule {
 					continue
 				}
 				path, xs, ys, both := relate(x.p, y.p)
 				m := sharedMethod(&t.rules[x.rule], &t.rules[y.rule])
-				if both && xs && ys && m != "" {
-					report(Conflict{
-						A: t.rules[x.rule].id(), B: t.rules[y.rule].id(),
-						Why:     "they overlap and neither is a special case of the other",
-						Example: t.example(x.rule, m, path),
-					})
+				if both && xs && ys && m != "" && !report(Conflict{
+					A: t.rules[x.rule].id(), B: t.rules[y.rule].id(),
+					Why:     "they overlap and neither is a special case of the other",
+					Example: t.example(x.rule, m, path),
+				}) {
+					return false
 				}
 			}
+			return true
 		})
+		if !more {
+			return
+		}
 	}
 }
 
@@ -227,50 +243,47 @@ func sharedMethod(a, b *Rule) string {
 	return common(a, b)
 }
 
-// meet calls f for every leaf whose pattern may overlap segs.
-func (n *node) meet(segs []string, f func(*leaf)) {
-	if n.rest != nil {
-		f(n.rest)
+// meet calls f for every leaf whose pattern may overlap segs, until f says false.
+func (n *node) meet(segs []string, f func(*leaf) bool) bool {
+	if n == nil {
+		return true
+	}
+	if n.rest != nil && !f(n.rest) {
+		return false
 	}
 	if len(segs) == 0 {
-		if n.here != nil {
-			f(n.here)
-		}
-		return
+		return n.here == nil || f(n.here)
 	}
 	switch s := segs[0]; s {
 	case rest:
-		n.each(f)
+		return n.each(f)
 	case wild:
 		for _, c := range n.literal {
-			c.meet(segs[1:], f)
-		}
-		if n.wild != nil {
-			n.wild.meet(segs[1:], f)
+			if !c.meet(segs[1:], f) {
+				return false
+			}
 		}
 	default:
-		if c := n.literal[s]; c != nil {
-			c.meet(segs[1:], f)
-		}
-		if n.wild != nil {
-			n.wild.meet(segs[1:], f)
+		if !n.literal[s].meet(segs[1:], f) {
+			return false
 		}
 	}
+	return n.wild.meet(segs[1:], f)
 }
 
-func (n *node) each(f func(*leaf)) {
-	if n.here != nil {
-		f(n.here)
+func (n *node) each(f func(*leaf) bool) bool {
+	if n == nil {
+		return true
 	}
-	if n.rest != nil {
-		f(n.rest)
+	if n.here != nil && !f(n.here) || n.rest != nil && !f(n.rest) {
+		return false
 	}
 	for _, c := range n.literal {
-		c.each(f)
+		if !c.each(f) {
+			return false
+		}
 	}
-	if n.wild != nil {
-		n.wild.each(f)
-	}
+	return n.wild.each(f)
 }
 
 // example is a request that rule i matches, at path if given.
