@@ -16,12 +16,15 @@ import (
 )
 
 // CheckState runs the check of every section of every document of st, those that are not
-// written too (on their default), and gives what is wrong, ordered by document. Sections
-// must decode as their types, as Load and Strict see to.
+// written too (on their default), and gives what is wrong, ordered by document, at most
+// host.MaxFindings. Sections must decode as their types, as Load and Strict see to.
 func CheckState(cat *host.Catalog, st core.State) []host.Finding {
 	var out []host.Finding
 	contexts := slices.ContainsFunc(slices.Collect(maps.Keys(st.Docs)), func(r core.Ref) bool { return r.Kind == core.KindContext })
 	for _, ref := range st.Refs() {
+		if len(out) >= host.MaxFindings {
+			break
+		}
 		d := st.Docs[ref]
 		if contexts && d.Context != "" {
 			host.NewChecker(d, st, fieldContext, &out).Exists("", core.KindContext, d.Context)
@@ -40,6 +43,9 @@ func Strict(cat *host.Catalog, d core.Document) []host.Finding {
 	var out []host.Finding
 	ref := d.Ref()
 	bad := func(path, msg, hint string) {
+		if len(out) >= host.MaxFindings {
+			return
+		}
 		out = append(out, host.Finding{Ref: ref, Path: path, Msg: msg, Hint: hint})
 	}
 	var kinds []string
@@ -64,7 +70,7 @@ func Strict(cat *host.Catalog, d core.Document) []host.Finding {
 	shapes := shapesOf(cat)
 	w := &walker{
 		report: func(_ *yaml.Node, path, _, msg, hint string) { bad(path, msg, hint) },
-		spoil:  func(string) {}, json: true,
+		spoil:  func(string) {}, full: func() bool { return len(out) >= maxOfFile }, json: true,
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Sections)) {
 		i := slices.Index(names, name)

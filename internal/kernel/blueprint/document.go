@@ -63,7 +63,7 @@ type draft struct {
 	stub bool // only the name is known; nothing is checked
 
 	places map[string]api.Position // by path
-	broken []string                // paths
+	broken map[string]bool         // paths that are broken (true), and those around them (false)
 
 	include      []located  // of a System
 	environments *yaml.Node // of a System; nil if there is none
@@ -89,14 +89,44 @@ func (d *draft) at(path string) api.Position {
 		if path == "" {
 			return api.Position{File: d.file.rel}
 		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		path = around(path)
+	}
+}
+
+// spoil marks the place at path as broken.
+func (d *draft) spoil(path string) {
+	if d.broken == nil {
+		d.broken = map[string]bool{}
+	}
+	d.broken[path] = true
+	for path != "" {
+		path = around(path)
+		if _, ok := d.broken[path]; ok {
+			return
+		}
+		d.broken[path] = false
 	}
 }
 
 // touches says whether path is at, above or below a broken place.
 func (d *draft) touches(path string) bool {
-	return d.stub || slices.ContainsFunc(d.broken, func(b string) bool { return within(path, b) || within(b, path) })
+	if d.stub {
+		return true
+	}
+	if _, ok := d.broken[path]; ok {
+		return true
+	}
+	for path != "" {
+		path = around(path)
+		if d.broken[path] {
+			return true
+		}
+	}
+	return false
 }
+
+// around gives the path of what the field at path is part of.
+func around(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
 
 // within says whether path a is b or lies below it.
 func within(a, b string) bool {
@@ -197,10 +227,14 @@ func (l *loader) body(d *draft, n *yaml.Node, inline bool) {
 	}
 	w := &walker{
 		report: func(n *yaml.Node, path, rule, msg, hint string) {
-			d.broken = append(d.broken, path)
+			if l.full(d.file.rel) {
+				path = "" // nobody will hear of it: do not keep the place either
+			}
+			d.spoil(path)
 			l.report(d.position(n), subject, path, rule, msg, hint)
 		},
-		spoil: func(path string) { d.broken = append(d.broken, path) },
+		spoil: d.spoil,
+		full:  func() bool { return l.full(d.file.rel) },
 		place: func(n *yaml.Node, path string) { d.places[path] = d.position(n) },
 	}
 	w.place(n, "")
@@ -257,7 +291,7 @@ func (l *loader) body(d *draft, n *yaml.Node, inline bool) {
 	}
 	switch {
 	case d.doc.Name == "" && !meant[fieldName]:
-		w.report(n, fieldName, RuleMissing, "is missing", "write name: and a name")
+		w.report(n, fieldName, RuleMissing, "is missing", "add name: and its name")
 	case d.doc.Name != "":
 		l.keep(d)
 		return

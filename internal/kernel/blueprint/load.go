@@ -32,6 +32,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,7 +87,7 @@ func Load(ctx context.Context, dir string, cat *host.Catalog, o Options) (*Set, 
 	}
 	l := &loader{
 		ctx: ctx, cat: cat, dir: abs, env: cmp.Or(o.Env, api.DefaultEnvironment),
-		shapes: shapesOf(cat), seen: map[string]bool{}, byRef: map[core.Ref]*draft{},
+		shapes: shapesOf(cat), seen: map[string]bool{}, byRef: map[core.Ref]*draft{}, counts: map[string]int{},
 	}
 	if err := l.readRoot(); err != nil {
 		return nil, err
@@ -121,12 +122,22 @@ type loader struct {
 	system   *draft // the System, once it is read
 	unread   bool   // whether the name of some document is not known, so that what seems to be missing may be that one
 	problems []api.Problem
+	counts   map[string]int // of problems, by file
 }
 
-// report adds a problem.
+// report adds a problem. Of one file only the first maxOfFile are kept.
 func (l *loader) report(at api.Position, doc, path, rule, msg, hint string) {
-	l.problems = append(l.problems, api.Problem{Position: at, Document: doc, Path: path, Message: msg, Hint: hint, Rule: rule})
+	l.counts[at.File]++
+	if l.counts[at.File] > maxOfFile {
+		return
+	}
+	l.problems = append(l.problems, api.Problem{
+		Position: at, Document: shorten(doc, 80), Path: shorten(path, 200), Message: shorten(msg, 400), Hint: shorten(hint, 400), Rule: rule,
+	})
 }
+
+// full says whether more problems of a file would be dropped.
+func (l *loader) full(file string) bool { return l.counts[file] >= maxOfFile }
 
 // keep adds a draft, unless its name is taken.
 func (l *loader) keep(d *draft) {
@@ -198,13 +209,25 @@ func (l *loader) set() *Set {
 		s.Files = append(s.Files, f.path)
 	}
 	slices.Sort(s.Files)
+	for f, n := range l.counts {
+		if n > maxOfFile {
+			l.problems = append(l.problems, api.Problem{
+				Position: api.Position{File: f, Line: math.MaxInt32}, Rule: RuleLimit, // after all others of the file
+				Message: fmt.Sprintf("%d more problems are not shown", n-maxOfFile), Hint: "mend the first ones and check again",
+			})
+		}
+	}
 	slices.SortStableFunc(l.problems, func(a, b api.Problem) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
-			strings.Compare(a.Path, b.Path))
+			strings.Compare(a.Path, b.Path), strings.Compare(a.Message, b.Message))
 	})
-	s.Problems = slices.CompactFunc(l.problems, func(a, b api.Problem) bool { return a == b })
-	if len(s.Problems) > maxProblems {
-		more := len(s.Problems) - maxProblems
+	for i := range l.problems {
+		if l.problems[i].Line == math.MaxInt32 {
+			l.problems[i].Line = 0
+		}
+	}
+	s.Problems = slices.Compact(l.problems)
+	if more := len(s.Problems) - maxProblems; more > 0 {
 		s.Problems = append(s.Problems[:maxProblems:maxProblems], api.Problem{
 			Position: api.Position{File: s.Problems[maxProblems].File}, Rule: RuleLimit,
 			Message: fmt.Sprintf("%d more problems are not shown", more), Hint: "mend the first ones and check again",

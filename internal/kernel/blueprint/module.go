@@ -7,6 +7,7 @@ import (
 
 	api "stoa/api/blueprint"
 	"stoa/api/core"
+	"stoa/api/op"
 	"stoa/internal/kernel/host"
 )
 
@@ -47,6 +48,12 @@ func (Module) Declare(c *host.Catalog) {
 	host.Handle(c, api.Check, func(ctx context.Context, in api.CheckIn) (api.CheckOut, error) {
 		return check(ctx, c, in)
 	}, printCheck)
+	host.Handle(c, api.Schema, func(context.Context, op.None) (api.SchemaOut, error) {
+		return api.SchemaOut{Schema: Schema(c)}, nil
+	}, func(w io.Writer, out api.SchemaOut) { w.Write(out.Schema) })
+	host.Handle(c, api.Explain, func(_ context.Context, in api.ExplainIn) (api.Explanation, error) {
+		return Explain(c, in.Field)
+	}, printExplanation)
 }
 
 func check(ctx context.Context, c *host.Catalog, in api.CheckIn) (api.CheckOut, error) {

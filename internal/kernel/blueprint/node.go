@@ -19,6 +19,10 @@ import (
 // it has been reported.
 const broken yaml.Kind = 0
 
+// spoiled is put in the place of the anchor of a mapping from which vet has taken a
+// field: it is no longer whole.
+const spoiled = "\x00"
+
 // A parsed file is a file as nodes: one per document that could be parsed, and the name
 // of each that could not, as far as it can be guessed.
 type parsed struct {
@@ -254,7 +258,10 @@ func (v *vet) node(n *yaml.Node, depth int) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k, val := n.Content[i], n.Content[i+1]
 			v.node(val, depth+1)
-			at := func(msg, hint string) { v.bad(k.Line+v.line, k.Column, RuleSyntax, msg, hint) }
+			at := func(msg, hint string) {
+				v.bad(k.Line+v.line, k.Column, RuleSyntax, msg, hint)
+				n.Anchor = spoiled
+			}
 			switch {
 			case k.Kind != yaml.ScalarNode:
 				at("a field's name must be a text", "")

@@ -63,6 +63,7 @@ func (l *loader) overlayWalker() *walker {
 			l.report(d.position(n), d.doc.Ref().String(), path, rule, msg, hint)
 		},
 		spoil: func(string) {},
+		full:  func() bool { return l.full(d.file.rel) },
 		place: func(n *yaml.Node, path string) { d.places[path] = d.position(n) },
 	}
 }
@@ -222,15 +223,16 @@ func (l *loader) layRun(w *walker, d *draft, n *yaml.Node, path string, chosen b
 func (l *loader) laying(w *walker, d *draft, name, path string, chosen bool) *walker {
 	there := func(p string) string { return path + strings.TrimPrefix(p, name) }
 	return &walker{
+		full: w.full,
 		report: func(n *yaml.Node, p, rule, msg, hint string) {
 			if chosen {
-				d.broken = append(d.broken, p)
+				d.spoil(p)
 			}
 			w.report(n, there(p), rule, msg, hint)
 		},
 		spoil: func(p string) {
 			if chosen {
-				d.broken = append(d.broken, p)
+				d.spoil(p)
 			}
 		},
 		place: func(n *yaml.Node, p string) {

@@ -74,10 +74,15 @@ func describe(n *yaml.Node) string {
 }
 
 // cut shortens a text that is shown in a message.
-func cut(s string) string {
-	const most = 60
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "..."
+func cut(s string) string { return shorten(s, 60) }
+
+// shorten cuts a text to at most so many characters.
+func shorten(s string, most int) string {
+	n := 0
+	for i := range s {
+		if n++; n > most {
+			return s[:i] + "..."
+		}
 	}
 	return s
 }

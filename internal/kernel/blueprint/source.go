@@ -24,10 +24,11 @@ const (
 	maxFiles      = 2000
 	maxFolders    = 50_000  // looked into
 	maxDocuments  = 10_000  // in a file
-	maxMarks      = 100_000 // characters of structure in a file, see marks: an upper bound of its values
+	maxMarks      = 60_000  // characters of structure in a file, see marks: an upper bound of its values
 	maxNodes      = 500_000 // values of all files
 	maxDepth      = 64      // of nesting
-	maxProblems   = 1000
+	maxProblems   = 1000    // told
+	maxOfFile     = 200     // told of one file
 )
 
 // A file is one file of a blueprint.
@@ -141,7 +142,7 @@ func (l *loader) readIncludes() error {
 			bad(fmt.Sprintf("%q is no glob pattern", inc.text), "write a folder, or a pattern with *, ? and [a-z]")
 			continue
 		}
-		before, none := len(l.files), true
+		before, none := len(l.files)+len(l.problems), true
 		for _, p := range found {
 			fi, err := os.Stat(p)
 			switch {
@@ -172,7 +173,7 @@ func (l *loader) readIncludes() error {
 			bad(fmt.Sprintf("nothing is found at %q", inc.text), "paths start at "+filepath.ToSlash(base))
 		case none:
 			bad(fmt.Sprintf("%q finds no folder and no .yaml file", inc.text), "")
-		case len(found) == 1 && len(l.files) == before && !l.underRead(found[0]):
+		case len(found) == 1 && len(l.files)+len(l.problems) == before && !l.underRead(found[0]):
 			bad(fmt.Sprintf("%q holds no %s", inc.text, api.FileName), "")
 		}
 	}
@@ -286,7 +287,7 @@ func isMarker(line []byte) bool {
 // marks counts the characters of structure in a file. Every YAML value needs at least
 // one, a comma in a flow mapping may stand for two, so it is an upper bound of the
 // values, got without building any. The characters that need no blank around them are
-// counted wherever they are: a file with a hundred thousand of them is no blueprint.
+// counted wherever they are: a file with tens of thousands of them is no blueprint.
 func marks(b []byte) int {
 	n := 0
 	for _, c := range b {

@@ -21,6 +21,8 @@ type walker struct {
 	report func(n *yaml.Node, path, rule, msg, hint string)
 	// spoil marks a place as broken without a report; report implies it.
 	spoil func(path string)
+	// full says that no more problems are wanted, so that nothing need be spent on them.
+	full func() bool
 	// place hears where each field is; may be nil.
 	place func(n *yaml.Node, path string)
 
@@ -124,6 +126,10 @@ func (w *walker) object(n *yaml.Node, s *shape.Shape, wt want, path string) map[
 
 // unknown reports a name that is not valid, and gives the one that was probably meant, or "".
 func (w *walker) unknown(k *yaml.Node, name string, valid []string, path, what string) string {
+	if w.full() {
+		w.report(k, join(path, name), RuleUnknownField, "unknown "+what, "")
+		return ""
+	}
 	w.report(k, join(path, name), RuleUnknownField, fmt.Sprintf("unknown %s %q", what, cut(name)), near(name, valid))
 	return nearest.To(name, valid)
 }
@@ -131,6 +137,9 @@ func (w *walker) unknown(k *yaml.Node, name string, valid []string, path, what s
 // fields gives the pairs of a mapping. A field written twice is reported and the first
 // one is given.
 func (w *walker) fields(n *yaml.Node, path string) func(func(k, v *yaml.Node) bool) {
+	if n.Anchor == spoiled {
+		w.spoil(path)
+	}
 	return func(yield func(k, v *yaml.Node) bool) {
 		first := make(map[string]*yaml.Node, len(n.Content)/2)
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -164,6 +173,10 @@ func (w *walker) mark(k, v *yaml.Node, path string) {
 
 // wrong reports a value of the wrong type.
 func (w *walker) wrong(n *yaml.Node, s *shape.Shape, wt want, path string) (any, bool) {
+	if w.full() {
+		w.report(n, path, RuleType, "", "")
+		return nil, false
+	}
 	scalar := n.Kind == yaml.ScalarNode
 	hint := ""
 	switch {

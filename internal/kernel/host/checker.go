@@ -19,6 +19,14 @@ type Finding struct {
 	Dangling bool // it refers to a document that is not in the state (Exists)
 }
 
+// MaxFindings is the most findings that are collected; what a check finds beyond them
+// is dropped, since nobody reads on and a hostile document could hold millions.
+const MaxFindings = 1000
+
+// maxNear is the number of findings up to which a dangling name is compared with all
+// that exist: a thousand such comparisons with ten thousand names would take seconds.
+const maxNear = 100
+
 // A Checker collects what is wrong with one section of one document. Checks see the
 // whole state that would be in force.
 type Checker struct {
@@ -37,6 +45,9 @@ func NewChecker(doc core.Document, state core.State, section string, findings *[
 // Bad reports that the field at path, relative to the section ("[0].timeout", "steps[2].call", ""
 // for the section itself), is wrong.
 func (k *Checker) Bad(path, msg, hint string) {
+	if len(*k.findings) >= MaxFindings {
+		return
+	}
 	*k.findings = append(*k.findings, Finding{Ref: k.Doc.Ref(), Path: JoinPath(k.Section, path), Msg: msg, Hint: hint})
 }
 
@@ -46,15 +57,21 @@ func (k *Checker) Exists(path, kind, name string) bool {
 	if _, ok := k.State.Docs[core.Ref{Kind: kind, Name: name}]; ok {
 		return true
 	}
-	var names []string
-	for r := range k.State.Docs {
-		if r.Kind == kind {
-			names = append(names, r.Name)
+	n, hint := len(*k.findings), ""
+	if n < maxNear {
+		var names []string
+		for r := range k.State.Docs {
+			if r.Kind == kind {
+				names = append(names, r.Name)
+			}
 		}
+		slices.Sort(names)
+		hint = nearest.Hint(name, names)
 	}
-	slices.Sort(names)
-	k.Bad(path, fmt.Sprintf("there is no %s %q", kind, name), nearest.Hint(name, names))
-	(*k.findings)[len(*k.findings)-1].Dangling = true
+	k.Bad(path, fmt.Sprintf("there is no %s %q", kind, name), hint)
+	for i := n; i < len(*k.findings); i++ {
+		(*k.findings)[i].Dangling = true
+	}
 	return false
 }
 

@@ -1,0 +1,5 @@
+//go:build !race
+
+package blueprint_test
+
+const raceEnabled = false
