@@ -76,15 +76,19 @@ func TestAHungShimIsGivenUp(t *testing.T) {
 }
 
 func TestNothingSurvivesShimKilled(t *testing.T) {
-	f := newFamily(t)
-	in := f.start(t, "parent")
-	f.complete(t, 3)
-	must(syscall.Kill(ppid(t, in.Pid()), syscall.SIGKILL))
-	over(t, in)
-	if e := in.Exit(); e.Reason != process.Lost {
-		t.Errorf("exit is %+v, want reason lost", e)
+	for child, size := range map[string]int{"parent": 3, "forgetful": 2} {
+		t.Run(child, func(t *testing.T) {
+			f := newFamily(t)
+			in := f.start(t, child)
+			f.complete(t, size)
+			must(syscall.Kill(ppid(t, in.Pid()), syscall.SIGKILL))
+			over(t, in)
+			if e := in.Exit(); e.Reason != process.Lost {
+				t.Errorf("exit is %+v, want reason lost", e)
+			}
+			f.gone(t)
+		})
 	}
-	f.gone(t)
 }
 
 func TestNothingSurvivesProgramKilled(t *testing.T) {

@@ -38,7 +38,7 @@ func init() {
 		"stoa": stoaRole, "parent": parentRole, "orphaner": orphanerRole, "daemoniser": daemoniserRole,
 		"middle": middleRole, "sitter": sitterRole, "obstinate": obstinateRole, "echo": echoRole,
 		"exit3": func() int { return 3 }, "env": envRole, "listen": listenRole, "polite": politeRole, "npm": npmRole,
-		"long": longRole,
+		"long": longRole, "forgetful": forgetfulRole,
 	}
 }
 
@@ -57,6 +57,18 @@ func parentRole() int {
 	spawn("middle", true, os.Environ())
 	announce("parent")
 	fmt.Println("ready")
+	forever()
+	return 0
+}
+
+// forgetful bears no mark any more when it has a child, and the child bears none.
+func forgetfulRole() int {
+	clean := []string{"DIR=" + os.Getenv("DIR"), "ROLE=forgetful"}
+	if os.Getenv(process.MarkName) != "" {
+		must(syscall.Exec(exe(), []string{exe()}, clean))
+	}
+	spawn("sitter", false, clean)
+	announce("forgetful")
 	forever()
 	return 0
 }

@@ -16,7 +16,7 @@ import (
 // A shim is cheap. What is shared with Stoa (the binary's code) is not its cost; what
 // it alone has written is.
 func TestShimIsSmall(t *testing.T) {
-	const n = 10
+	const n = 4
 	s := starter(t)
 	var pids []int
 	for range n {
@@ -43,7 +43,7 @@ func TestShimIsSmall(t *testing.T) {
 	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pids[0]))
 	t.Logf("of one shim: RSS %d KiB, PSS %d KiB, private and written %d KiB, %d threads",
 		sum["Rss"]/n, sum["Pss"]/n, sum["Private_Dirty"]/n, len(threads))
-	if got := sum["Private_Dirty"] / n; got > 4<<10 {
+	if got := sum["Private_Dirty"] / n; got > 4<<10 && !raced {
 		t.Errorf("a shim has written %d KiB of its own, want at most 4 MiB", got)
 	}
 }
