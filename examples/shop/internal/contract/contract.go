@@ -130,7 +130,7 @@ func (c *Client) Do(want int, method, path, body string, headers ...string) Answ
 	if a.Status != want {
 		c.t.Fatalf("%s: status %d, want %d; body:\n%s", what, a.Status, want, b)
 	}
-	if err := c.check(method, r.URL.Path, body, a); err != nil {
+	if err := c.check(method, r.URL.EscapedPath(), body, a); err != nil {
 		c.t.Fatalf("%s: %d breaks the contract: %v; body:\n%s", what, a.Status, err, b)
 	}
 	return a
