@@ -180,3 +180,17 @@ func unwrap(c net.Conn) net.Conn {
 	}
 	return c
 }
+
+// CloseWrite ends our half: net/http does so before it hangs up on a caller who still
+// sends, or the answer would be lost to a reset.
+func (c *boundedConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// CloseWrite is that of the connection inside.
+func (c *peerConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

@@ -23,8 +23,6 @@ const (
 // memory, so that a restart ends them all and a dump of it opens nothing. The zero value works.
 // It may be used concurrently.
 type Logins struct {
-	now func() time.Time // nil means time.Now
-
 	mu       sync.Mutex
 	logins   []secret // oldest first; guarded by mu
 	sessions []secret // oldest first; guarded by mu
@@ -44,7 +42,7 @@ func (l *Logins) Mint(life time.Duration) string {
 	token, hash := newSecret()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.logins = add(l.logins, secret{hash, l.clock().Add(min(life, maxLogin))}, l.clock(), maxLogins)
+	l.logins = add(l.logins, secret{hash, time.Now().Add(min(life, maxLogin))}, time.Now(), maxLogins)
 	return token
 }
 
@@ -52,7 +50,7 @@ func (l *Logins) Mint(life time.Duration) string {
 func (l *Logins) redeem(token string) (session string, ends time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.clock()
+	now := time.Now()
 	i := find(l.logins, token, now)
 	if i < 0 {
 		return "", time.Time{}, false
@@ -68,23 +66,16 @@ func (l *Logins) redeem(token string) (session string, ends time.Time, ok bool) 
 func (l *Logins) valid(session string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return find(l.sessions, session, l.clock()) >= 0
+	return find(l.sessions, session, time.Now()) >= 0
 }
 
 // end ends a session, if it is one.
 func (l *Logins) end(session string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := find(l.sessions, session, l.clock()); i >= 0 {
+	if i := find(l.sessions, session, time.Now()); i >= 0 {
 		l.sessions = append(l.sessions[:i], l.sessions[i+1:]...)
 	}
-}
-
-func (l *Logins) clock() time.Time {
-	if l.now != nil {
-		return l.now()
-	}
-	return time.Now()
 }
 
 func newSecret() (token string, hash [sha256.Size]byte) {
