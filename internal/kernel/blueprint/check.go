@@ -3,6 +3,7 @@ package blueprint
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -91,16 +92,19 @@ func Strict(cat *host.Catalog, d core.Document) []host.Finding {
 // jsonNode gives the nodes of a JSON text.
 func jsonNode(raw []byte) (*yaml.Node, error) {
 	if len(raw) > maxFileBytes {
-		return nil, fmt.Errorf("is larger than 1 MiB")
+		return nil, tooLarge
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	n, err := jsonValue(dec, 0)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("it ends too early")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("is no JSON: %w", err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("holds more than one JSON value")
+		return nil, errors.New("holds more than one JSON value")
 	}
 	return n, nil
 }
