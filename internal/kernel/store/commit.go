@@ -103,6 +103,7 @@ func (s *Store) commit(ctx context.Context, c Change, at *uint64) (uint64, error
 			Kind: kindApply, Revision: v.Revision + 1, At: core.At(s.o.Now()),
 			Who: &who, Source: c.Source, Message: c.Message, Restores: c.Restores,
 		}
+		h.count(items)
 		rec, err := s.append(ctx, h, items)
 		if errors.Is(err, journal.ErrStale) {
 			continue // another wrote: look at it, then again

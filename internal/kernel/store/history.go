@@ -39,7 +39,7 @@ func (s *Store) At(ctx context.Context, revision uint64) (View, error) {
 	if !ok || revision > s.State().Revision {
 		return View{}, s.notKept(revision)
 	}
-	r := replayer{view: emptyView(), tail: from}
+	r := replayer{view: emptyView(), framer: framer{tail: from}}
 	for e, err := range s.log.Read(ctx, from) {
 		if errors.Is(err, journal.ErrCut) {
 			return View{}, s.notKept(revision)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,6 +43,9 @@ type header struct {
 	Source   string        `json:"source,omitempty"`
 	Message  string        `json:"message,omitempty"`
 	Restores uint64        `json:"restores,omitempty"`
+	Created  int           `json:"created,omitempty"` // documents, for the history
+	Changed  int           `json:"changed,omitempty"`
+	Deleted  int           `json:"deleted,omitempty"`
 }
 
 // item is each further item of an entry: one document.
@@ -59,6 +61,7 @@ type record struct {
 	header
 	before journal.Seq // entry before its first
 	bytes  int         // that its entries take
+	raw    [][]byte    // items as written, for decode; nil afterwards
 	items  []item
 }
 
@@ -71,20 +74,10 @@ func (r *record) last() platform.Last {
 }
 
 func (r *record) info() platform.Revision {
-	i := platform.Revision{
-		Revision: r.Revision, At: r.At, Who: r.last().Who, Source: r.Source, Message: r.Message, Restores: r.Restores,
+	return platform.Revision{
+		Revision: r.Revision, At: r.At, Who: r.last().Who, Source: r.Source, Message: r.Message,
+		Created: r.Created, Changed: r.Changed, Deleted: r.Deleted, Restores: r.Restores,
 	}
-	for _, it := range r.items {
-		switch {
-		case it.Document == nil:
-			i.Deleted++
-		case it.Was == 0:
-			i.Created++
-		default:
-			i.Changed++
-		}
-	}
-	return i
 }
 
 func (r *record) event() Event {
@@ -93,6 +86,51 @@ func (r *record) event() Event {
 		e.Changes = append(e.Changes, Changed{Ref: it.Ref, Was: it.Was, Doc: it.Document})
 	}
 	return e
+}
+
+// decode reads the items, once.
+func (r *record) decode() error {
+	for i, b := range r.raw {
+		var it item
+		if err := json.Unmarshal(b, &it); err != nil {
+			return r.broken("document %d: %w", i+1, err)
+		}
+		switch {
+		case it.Document != nil && it.Document.Ref() != it.Ref:
+			return r.broken("document %d is %s under the name %s", i+1, it.Document.Ref(), it.Ref)
+		case r.Kind == kindCheckpoint && (it.Document == nil || it.Changed == nil):
+			return r.broken("item %d of a checkpoint is no document", i+1)
+		}
+		r.items = append(r.items, it)
+	}
+	r.raw = nil
+	return nil
+}
+
+func (r *record) broken(format string, args ...any) error {
+	return brokenAt(r.before+1, format, args...)
+}
+
+// brokenAt says that the log does not add up at an entry.
+func brokenAt(seq journal.Seq, format string, args ...any) error {
+	return &fault.Error{
+		Op: "store.read", Subject: fmt.Sprintf("resource log, entry %d", seq), Kind: fault.Internal,
+		Err: fmt.Errorf(format, args...), Hint: "Bring back a backup of the data folder: stoa restore.",
+	}
+}
+
+// count fills in how many documents an apply touches.
+func (h *header) count(items []item) {
+	for _, it := range items {
+		switch {
+		case it.Document == nil:
+			h.Deleted++
+		case it.Was == 0:
+			h.Created++
+		default:
+			h.Changed++
+		}
+	}
 }
 
 // encode gives the items of each entry of the record, without the mark.
@@ -135,114 +173,6 @@ func encode(h header, items []item) ([][][]byte, error) {
 		parts[i] = slices.Insert(parts[i], 0, b)
 	}
 	return parts, nil
-}
-
-// replayer turns entries into states. Its view is its own until publish shares it.
-type replayer struct {
-	view    *View
-	tail    journal.Seq // last entry fed
-	begun   bool        // whether a record was replayed
-	pending *record     // parts of a record that is not whole yet
-	owner   string      // mark of pending's owner
-	since   int         // bytes of records after the last checkpoint
-	size    int         // bytes of the last checkpoint
-	recs    int         // applies after the last checkpoint
-}
-
-// feed takes the next entry and gives the record it completes, already applied to the
-// view, or nil. A record of which a later part never came was never acknowledged: it is
-// forgotten when another begins.
-func (r *replayer) feed(e journal.Entry) (*record, error) {
-	broken := func(format string, args ...any) error {
-		return &fault.Error{
-			Op: "store.open", Subject: fmt.Sprintf("resource log, entry %d", e.Seq), Kind: fault.Internal,
-			Err: fmt.Errorf(format, args...), Hint: "Bring back a backup of the data folder: stoa restore.",
-		}
-	}
-	if e.Seq != r.tail+1 {
-		return nil, broken("it follows entry %d", r.tail)
-	}
-	r.tail = e.Seq
-	if len(e.Items) < 2 || len(e.Items[0]) != journal.MarkSize {
-		return nil, broken("want a mark and a header, not %d items", len(e.Items))
-	}
-	owner := string(e.Items[0][:16])
-	var h header
-	if err := json.Unmarshal(e.Items[1], &h); err != nil {
-		return nil, broken("its header: %w", err)
-	}
-	if h.Version > recordVersion {
-		return nil, &fault.Error{
-			Op: "store.open", Subject: fmt.Sprintf("resource log, entry %d", e.Seq), Kind: fault.Invalid,
-			Err:  fmt.Errorf("a newer Stoa wrote it: record version %d, this program reads up to %d", h.Version, recordVersion),
-			Hint: "Start the newer program again, or bring back a backup from before it: stoa restore.",
-		}
-	}
-	if h.Version < 1 || h.Part < 1 || h.Part > h.Parts || (h.Kind != kindApply && h.Kind != kindCheckpoint) {
-		return nil, broken("its header makes no sense: %s", e.Items[1])
-	}
-	if h.Part == 1 {
-		r.pending, r.owner = &record{before: e.Seq - 1}, owner
-	}
-	p := r.pending
-	if p == nil || r.owner != owner || h.Part > 1 && (p.Part != h.Part-1 || p.Kind != h.Kind || p.Revision != h.Revision || p.Parts != h.Parts) {
-		return nil, broken("part %d of revision %d without the part before it", h.Part, h.Revision)
-	}
-	p.header = h
-	p.bytes += journal.Size(e.Items...)
-	for i, b := range e.Items[2:] {
-		var it item
-		if err := json.Unmarshal(b, &it); err != nil {
-			return nil, broken("item %d: %w", i+2, err)
-		}
-		if it.Document != nil && it.Document.Ref() != it.Ref {
-			return nil, broken("item %d is for %s and holds %s", i+2, it.Ref, it.Document.Ref())
-		}
-		p.items = append(p.items, it)
-	}
-	if h.Part < h.Parts {
-		return nil, nil
-	}
-	r.pending = nil
-	if err := r.apply(p); err != nil {
-		return nil, broken("%w", err)
-	}
-	return p, nil
-}
-
-// apply changes the view as rec says.
-func (r *replayer) apply(rec *record) error {
-	v := r.view
-	switch {
-	case rec.Kind == kindCheckpoint && r.begun && rec.Revision != v.Revision:
-		return fmt.Errorf("a checkpoint of revision %d at revision %d", rec.Revision, v.Revision)
-	case rec.Kind == kindApply && rec.Revision != v.Revision+1:
-		return fmt.Errorf("revision %d follows revision %d", rec.Revision, v.Revision)
-	}
-	r.begun = true
-	v.Revision = rec.Revision
-	if rec.Kind == kindCheckpoint {
-		clear(v.Docs)
-		clear(v.Last)
-		for _, it := range rec.items {
-			if it.Document == nil || it.Changed == nil {
-				return errors.New("a checkpoint holds an item without document")
-			}
-			v.Docs[it.Ref], v.Last[it.Ref] = *it.Document, *it.Changed
-		}
-		r.since, r.recs, r.size = 0, 0, rec.bytes
-		return nil
-	}
-	for _, it := range rec.items {
-		if it.Document == nil {
-			delete(v.Docs, it.Ref)
-			delete(v.Last, it.Ref)
-			continue
-		}
-		v.Docs[it.Ref], v.Last[it.Ref] = *it.Document, rec.last()
-	}
-	r.since, r.recs = r.since+rec.bytes, r.recs+1
-	return nil
 }
 
 // checkpointItems gives all documents of v, ordered.

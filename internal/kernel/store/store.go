@@ -163,18 +163,33 @@ func (s *Store) attach(ctx context.Context, log journal.Log) error {
 	if err != nil {
 		return failed("store.open", err)
 	}
-	s.replay = replayer{view: emptyView(), tail: first - 1}
+	s.replay = replayer{view: emptyView(), framer: framer{tail: first - 1}}
+	var recs []*record // the last checkpoint and what follows it: bounded, see retain
 	for e, err := range log.Read(ctx, s.replay.tail) {
 		if err != nil {
 			return failed("store.open", err)
 		}
-		rec, err := s.replay.feed(e)
+		rec, err := s.replay.framer.feed(e)
 		if err != nil {
 			return err
 		}
-		if rec != nil {
-			s.remember(rec)
+		if rec == nil {
+			continue
 		}
+		if err := s.replay.chain.next(rec); err != nil {
+			return err
+		}
+		s.remember(rec)
+		if rec.Kind == kindCheckpoint {
+			recs = recs[:0]
+		}
+		recs = append(recs, rec)
+	}
+	for _, rec := range recs {
+		if err := s.replay.apply(rec); err != nil {
+			return err
+		}
+		s.bury(rec)
 	}
 	s.log = log
 	s.publish(nil)
@@ -211,21 +226,30 @@ func (s *Store) State() core.State { return s.view.Load().State }
 // View gives the state with the last change of each document.
 func (s *Store) View() View { return *s.view.Load() }
 
-// remember keeps what the store knows of rec besides the documents. Whoever holds turn calls it.
+// remember keeps where rec is and what the history tells of it. Whoever holds turn calls it.
 func (s *Store) remember(rec *record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch rec.Kind {
-	case kindCheckpoint:
+	if rec.Kind == kindCheckpoint {
 		s.points = append(s.points, point{rec.Revision, rec.before})
-	case kindApply:
-		s.infos = append(s.infos, info{rec.info(), rec.before})
-		for _, it := range rec.items {
-			if it.Document == nil {
-				s.deleted[it.Ref] = rec.last()
-			} else {
-				delete(s.deleted, it.Ref)
-			}
+		return
+	}
+	s.infos = append(s.infos, info{rec.info(), rec.before})
+}
+
+// bury keeps who deleted a document, for the text of a conflict. What was deleted before
+// the last checkpoint before a restart is not known.
+func (s *Store) bury(rec *record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rec.Kind != kindApply {
+		return
+	}
+	for _, it := range rec.items {
+		if it.Document == nil {
+			s.deleted[it.Ref] = rec.last()
+		} else {
+			delete(s.deleted, it.Ref)
 		}
 	}
 }
@@ -242,6 +266,7 @@ func (s *Store) publish(rec *record) {
 	if rec == nil || rec.Kind != kindApply {
 		return
 	}
+	s.bury(rec)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recent = append(s.recent, rec.event())

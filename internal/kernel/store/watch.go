@@ -102,8 +102,7 @@ func (s *Store) readAfter(ctx context.Context, at uint64) ([]Event, error) {
 		return reset(), nil
 	}
 	var events []Event
-	r := replayer{view: emptyView(), tail: before}
-	r.view.Revision = at
+	f := framer{tail: before}
 	for e, err := range s.log.Read(ctx, before) {
 		if errors.Is(err, journal.ErrCut) {
 			return reset(), nil
@@ -111,7 +110,7 @@ func (s *Store) readAfter(ctx context.Context, at uint64) ([]Event, error) {
 		if err != nil {
 			return nil, failed("store.watch", err)
 		}
-		rec, err := r.feed(e)
+		rec, err := f.feed(e)
 		if err != nil {
 			return nil, err
 		}
@@ -120,6 +119,9 @@ func (s *Store) readAfter(ctx context.Context, at uint64) ([]Event, error) {
 		}
 		if rec.Revision > current { // durable, but State does not show it yet
 			break
+		}
+		if err := rec.decode(); err != nil {
+			return nil, err
 		}
 		if events = append(events, rec.event()); len(events) == readBatch {
 			break
