@@ -72,7 +72,8 @@ type Done struct {
 
 // JobIn names a job.
 type JobIn struct {
-	Job string `json:"job" arg:"JOB" help:"name of the job"`
+	Job string            `json:"job" arg:"JOB" help:"name of the job"`
+	Env map[string]string `json:"env,omitempty"` // variables besides those of its service
 }
 
 // JobRun is one run of a job.

@@ -29,7 +29,7 @@ func (Module) Declare(c *host.Catalog) {
 }
 
 func check(k *host.Checker, ct contracts.Contract) {
-	if ct == (contracts.Contract{}) {
+	if ct == (contracts.Contract{}) && k.Doc.Has(contracts.ContractSection.Name) {
 		k.Bad("", "names no document", "write {openapi: openapi.yaml} or {proto: service.proto}")
 	}
 	for _, f := range []struct{ path, file string }{{"openapi", ct.OpenAPI}, {"proto", ct.Proto}} {

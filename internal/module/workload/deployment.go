@@ -25,6 +25,7 @@ type deployment struct {
 	want     release                    // guarded by mu
 	desired  int                        // instances; guarded by mu
 	slots    []*slot                    // guarded by mu
+	paused   int                        // counts who keeps it stopped for a moment; guarded by mu
 	stopped  bool                       // by the stop operation; guarded by mu
 	asked    bool                       // whether stopped was read from its mark; guarded by mu
 	nonce    int                        // counts restarts that were asked for; guarded by mu
@@ -50,7 +51,7 @@ func (d *deployment) reconcile(ctx context.Context, doc core.Document, state cor
 		d.stopped, d.asked = mark != "", true
 	}
 	count := workload.ScaleSection.Of(doc).Min
-	if d.stopped || d.loan != nil && d.loan.attach {
+	if d.stopped || d.paused > 0 || d.loan != nil && d.loan.attach {
 		count = 0
 	}
 	d.desired = count
@@ -131,10 +132,11 @@ func (d *deployment) releasable(ctx context.Context, doc core.Document, state co
 		return block(&core.Condition{Status: core.Pending, Reason: "NotBuilt", Message: "waits for its first build"})
 	}
 	d.mu.Lock()
-	running := d.want.id == rel.id || d.desired == 0
+	running, idle := d.want.id == rel.id, d.desired == 0
 	d.mu.Unlock()
-	if running {
-		return block(nil)
+	if running || idle {
+		_, err := block(nil)
+		return running, err // an idle one is released when it is started, after its jobs
 	}
 	c, err := d.m.before(ctx, d, doc, state, rel)
 	if err != nil {

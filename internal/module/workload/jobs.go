@@ -35,7 +35,7 @@ func jobsBefore(service string, state core.State) []core.Document {
 // succeeded, else why the release waits; it is asked again when a run has ended.
 func (m *Module) before(ctx context.Context, d *deployment, doc core.Document, state core.State, rel release) (*core.Condition, error) {
 	for _, job := range jobsBefore(doc.Name, state) {
-		key := "workload/job/" + job.Name
+		key := jobKey(job.Name)
 		want := rel.id + "+" + jobID(job)
 		done, err := m.p.MarkOf(ctx, key)
 		if err != nil {
@@ -60,7 +60,7 @@ func (m *Module) before(ctx context.Context, d *deployment, doc core.Document, s
 		d.mu.Unlock()
 		if !known {
 			m.lives.Go(func() {
-				run := m.runJob(m.ctx, job, rel.doc, m.p.State())
+				run := m.runJob(m.ctx, job, rel.doc, m.p.State(), nil)
 				if run.State == "succeeded" {
 					if err := m.p.Mark(m.ctx, key, want); err != nil {
 						run.State, run.Output = "failed", []string{err.Error()}
@@ -85,6 +85,8 @@ func (m *Module) before(ctx context.Context, d *deployment, doc core.Document, s
 	return nil, nil
 }
 
+func jobKey(job string) string { return "workload/job/" + job }
+
 // jobID changes with whatever a job is run from.
 func jobID(job core.Document) string {
 	return fmt.Sprintf("%x", job.Sections[""]) + job.Artefacts[build.Program] + job.Artefacts[build.Folder]
@@ -97,13 +99,13 @@ func jobMissing(job core.Document) bool {
 }
 
 // runJob runs a job with its retries, to its end, and remembers how it went.
-func (m *Module) runJob(ctx context.Context, job, service core.Document, state core.State) workload.JobRun {
+func (m *Module) runJob(ctx context.Context, job, service core.Document, state core.State, extra map[string]string) workload.JobRun {
 	j := workload.JobBody.Of(job)
 	run := workload.JobRun{Job: job.Name, ID: id.New(), State: "running", Began: core.At(time.Now())}
 	m.remember(run)
 	for run.Attempt = 1; ; run.Attempt++ {
 		var err error
-		run.ExitCode, run.Output, err = m.attempt(ctx, run.ID, job, service, state, j)
+		run.ExitCode, run.Output, err = m.attempt(ctx, run.ID, job, service, state, extra)
 		switch {
 		case err == nil && run.ExitCode == 0:
 			run.State = "succeeded"
@@ -131,7 +133,8 @@ func (m *Module) runJob(ctx context.Context, job, service core.Document, state c
 	return run
 }
 
-func (m *Module) attempt(ctx context.Context, runID string, job, service core.Document, state core.State, j workload.Job) (code int, tail []string, err error) {
+func (m *Module) attempt(ctx context.Context, runID string, job, service core.Document, state core.State, extra map[string]string) (code int, tail []string, err error) {
+	j := workload.JobBody.Of(job)
 	ctx, cancel := context.WithTimeout(ctx, j.Timeout.D())
 	defer cancel()
 	g, err := m.grant(ctx, host.Instance{ID: runID, Doc: service, Job: job.Name, State: state})
@@ -139,7 +142,7 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 		return 0, nil, err
 	}
 	defer g.free()
-	env, err := m.environment(service, nil, g, nil)
+	env, err := m.environment(service, extra, g, nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -160,7 +163,7 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 		}
 	}
 	in, err := m.starter.Start(ctx, process.Spec{
-		Argv: argv, Dir: dir, Env: env, Mark: m.o.MarkID + "/" + runID, Stdout: sink("stdout"), Stderr: sink("stderr"),
+		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + runID, Stdout: sink("stdout"), Stderr: sink("stderr"),
 	})
 	if err != nil {
 		return 0, nil, err
@@ -209,7 +212,7 @@ func (m *Module) runJobNow(ctx context.Context, in workload.JobIn) (workload.Job
 	}
 	m.lives.Add(1)
 	defer m.lives.Done()
-	return m.runJob(ctx, job, service, state), nil
+	return m.runJob(ctx, job, service, state, in.Env), nil
 }
 
 func (m *Module) jobs(context.Context, op.None) (workload.JobsOut, error) {

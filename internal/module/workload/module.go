@@ -62,6 +62,8 @@ type Ports struct {
 	// Mark keeps and gives small facts that must outlive Stoa: "" is none.
 	Mark   func(ctx context.Context, key, value string) error
 	MarkOf func(ctx context.Context, key string) (string, error)
+	// MarkID gives the identity of the data folder: the first part of every instance's mark.
+	MarkID func() string
 	// Facts give the parts of a Status that are not of this module.
 	Facts func(*workload.Status)
 }
@@ -69,7 +71,6 @@ type Ports struct {
 // Options tune a Module. The zero value is a good default.
 type Options struct {
 	BaseEnv   []string      // NAME=value that every instance gets: PATH, HOME, ...
-	MarkID    string        // identity of the data folder, first part of every instance's mark
 	StopGrace time.Duration // the most that a stop of the whole platform grants an instance; 0 means what it declares
 }
 
@@ -133,7 +134,7 @@ func (m *Module) Declare(c *host.Catalog) {
 func (m *Module) run(ctx context.Context, ready func()) error {
 	m.starter = process.New(process.Options{})
 	defer m.starter.Close()
-	if n, err := process.Sweep(ctx, m.o.MarkID+"/"); err != nil {
+	if n, err := process.Sweep(ctx, m.p.MarkID()+"/"); err != nil {
 		return fmt.Errorf("look for instances of an earlier Stoa: %w", err)
 	} else if len(n) > 0 {
 		m.p.Line("stoa", "", "stoa", fmt.Appendf(nil, "ended %d processes that an earlier Stoa had left", len(n)))

@@ -62,6 +62,36 @@ func (m *Module) setStopped(ctx context.Context, d *deployment, stopped bool) er
 	return nil
 }
 
+// Pause ends the instances of a service and keeps it so until resume is called. A
+// service that nothing is known of is no trouble.
+func (m *Module) Pause(ctx context.Context, service string) (resume func(), err error) {
+	d := m.deployment(service, false)
+	if d == nil {
+		return func() {}, nil
+	}
+	count := func(n int) {
+		d.mu.Lock()
+		d.paused += n
+		d.mu.Unlock()
+		m.p.Kick(core.Ref{Kind: core.KindService, Name: service})
+	}
+	count(1)
+	if err := d.emptied(ctx); err != nil {
+		count(-1)
+		return nil, err
+	}
+	return func() {
+		// Its jobs have run against what is gone: they are for the next release again.
+		for _, job := range jobsBefore(service, m.p.State()) {
+			_ = m.p.Mark(context.WithoutCancel(ctx), jobKey(job.Name), "") // then it does not run again, as after a restart
+		}
+		d.mu.Lock()
+		d.want = release{}
+		d.mu.Unlock()
+		count(-1)
+	}, nil
+}
+
 // running finds the deployment of a service that Stoa runs.
 func (m *Module) running(service string) (*deployment, error) {
 	doc, err := m.service(service)
@@ -85,10 +115,10 @@ func (m *Module) status(context.Context, workload.StatusIn) (workload.Status, er
 	if sys, ok := state.System(); ok {
 		out.System = sys.Name
 	}
-	m.p.Facts(&out)
 	for _, doc := range state.Of(core.KindService) {
 		out.Services = append(out.Services, m.observed(doc))
 	}
+	m.p.Facts(&out)
 	return out, nil
 }
 

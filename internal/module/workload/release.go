@@ -61,7 +61,7 @@ func newRelease(doc core.Document, nonce int) (release, error) {
 }
 
 // EnvFile is the role of the artefact that holds a service's envFile.
-const EnvFile = "envFile"
+const EnvFile = build.EnvFile
 
 func restartArtefact(role string) bool {
 	return role == build.Program || role == build.Folder || role == EnvFile

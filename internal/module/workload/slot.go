@@ -197,7 +197,7 @@ func (s *slot) once() (wellFor time.Duration, why *core.Condition) {
 		return func(line []byte, _ bool) { m.p.Line(doc.Name, instance, stream, out.add(line)) }
 	}
 	in, err := m.starter.Start(s.ctx, process.Spec{
-		Argv: argv, Dir: dir, Env: env, Mark: m.o.MarkID + "/" + instance, Stdout: sink("stdout"), Stderr: sink("stderr"),
+		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + instance, Stdout: sink("stdout"), Stderr: sink("stderr"),
 	})
 	if err != nil {
 		return no("NotStarted", err)

@@ -1,0 +1,231 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"stoa/api/core"
+	"stoa/api/fault"
+	"stoa/api/platform"
+	"stoa/client"
+	"stoa/internal/app"
+	"stoa/internal/door/cli"
+	"stoa/internal/engine/artefact"
+	"stoa/internal/engine/build"
+	"stoa/internal/kernel/resources"
+)
+
+// ApplyIn are the arguments of stoa apply.
+type ApplyIn struct {
+	Dir      string        `json:"dir,omitempty" arg:"DIR,optional" help:"folder of the blueprint (default: this one)"`
+	Env      string        `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
+	Message  string        `json:"message,omitempty" flag:"message,m" help:"why, for the history"`
+	TakeOver bool          `json:"takeOver,omitempty" flag:"take-over" help:"documents of other sources that are named change hands"`
+	Wait     bool          `json:"wait,omitempty" flag:"wait" help:"wait until every service is ready"`
+	Timeout  core.Duration `json:"timeout,omitempty" flag:"timeout" help:"how long --wait waits (default 5m)"`
+}
+
+// PlanIn are the arguments of stoa plan.
+type PlanIn struct {
+	Dir      string `json:"dir,omitempty" arg:"DIR,optional" help:"folder of the blueprint (default: this one)"`
+	Env      string `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
+	TakeOver bool   `json:"takeOver,omitempty" flag:"take-over" help:"documents of other sources that are named change hands"`
+	ExitCode bool   `json:"exitCode,omitempty" flag:"exit-code" help:"exit with 0: nothing to do, 1: an error, 2: changes"`
+}
+
+// FailureCode makes every failure 1 if 2 is to mean changes.
+func (in PlanIn) FailureCode(code int) int {
+	if in.ExitCode && code != cli.CodeInterrupted {
+		return cli.CodeFailed
+	}
+	return code
+}
+
+func applyCommand() cli.Command {
+	c := cli.Cmd("apply", "build what a blueprint declares, store it, and put it in force", "stoa apply examples/shop", apply)
+	c.More = "Builds here, stores programs, folders and contracts in the platform by their SHA-256, then commits\n" +
+		"everything as one revision. Deletes what this folder applied before and declares no more."
+	return c
+}
+
+func planCommand() cli.Command {
+	c := cli.Cmd("plan", "show what an apply would change, and what that touches", "stoa plan examples/shop", plan)
+	c.More = "Builds, because only a build tells whether a program changes; nothing is stored in the platform."
+	return c
+}
+
+// A change is a blueprint that was read and built, for a platform.
+type change struct {
+	source string
+	docs   []core.Document
+	store  *artefact.Store
+	tmp    string
+}
+
+func (c *change) close() { _ = os.RemoveAll(c.tmp) }
+
+// prepare reads and builds the blueprint in dir.
+func prepare(ctx context.Context, s *cli.Session, dir, env string) (*change, error) {
+	if dir == "" {
+		dir = "."
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(s.Dir, dir)
+	}
+	set, err := loadGood(ctx, s, dir, env)
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp("", "stoa-apply-")
+	if err != nil {
+		return nil, err
+	}
+	c := &change{source: set.Dir, docs: set.Docs, tmp: tmp}
+	if c.store, err = artefact.Open(filepath.Join(tmp, "artefacts")); err != nil {
+		c.close()
+		return nil, err
+	}
+	if err := c.build(ctx, s); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// buildsAtOnce bounds the builds; the go tool uses every core by itself.
+const buildsAtOnce = 2
+
+// build builds every document, two at a time, and tells every failure.
+func (c *change) build(ctx context.Context, s *cli.Session) error {
+	b := &build.Builder{Out: c.store}
+	var all sync.WaitGroup
+	var mu sync.Mutex // guards what follows
+	failed := 0
+	slots := make(chan struct{}, buildsAtOnce)
+	for i := range c.docs {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			d := c.docs[i]
+			began := time.Now()
+			made, err := b.Document(ctx, d)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed++
+				s.Talk("%-14s does not build: %v", d.Name, err)
+				if h := fault.HintOf(err); h != "" {
+					s.Talk("%-14s %s", "", h)
+				}
+				return
+			}
+			if build.Needs(d) {
+				s.Talk("%-14s built in %s", d.Name, time.Since(began).Round(10*time.Millisecond))
+			}
+			if len(made) > 0 {
+				d = d.Clone()
+				d.Artefacts = made
+				c.docs[i] = d
+			}
+		})
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if failed > 0 {
+		return fault.New(fault.Invalid, c.source, "%d of its services do not build; nothing was applied", failed).WithHint("Correct what is shown above.")
+	}
+	return nil
+}
+
+func plan(ctx context.Context, s *cli.Session, in PlanIn) error {
+	c, err := prepare(ctx, s, in.Dir, in.Env)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	cl, err := s.Client(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := client.Call(ctx, cl, platform.PlanOp, platform.PlanIn{Source: c.source, Documents: c.docs, TakeOver: in.TakeOver})
+	if err != nil {
+		return err
+	}
+	if err := show(s, p, resources.PrintPlan); err != nil {
+		return err
+	}
+	switch {
+	case len(p.Problems) > 0:
+		return cli.Exit(cli.CodeFailed)
+	case in.ExitCode && !p.Empty():
+		return cli.Exit(2)
+	}
+	return nil
+}
+
+// show writes a result in its own view, or as JSON.
+func show[T any](s *cli.Session, v T, print func(io.Writer, T)) error {
+	if s.JSON {
+		return s.Show(v)
+	}
+	print(s.Stdout, v)
+	return nil
+}
+
+func apply(ctx context.Context, s *cli.Session, in ApplyIn) error {
+	c, err := prepare(ctx, s, in.Dir, in.Env)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	cl, err := s.Client(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.upload(ctx, cl); err != nil {
+		return err
+	}
+	out, err := client.Call(ctx, cl, platform.ApplyOp, platform.ApplyIn{Source: c.source, Documents: c.docs, Message: in.Message, TakeOver: in.TakeOver})
+	if err != nil {
+		return err
+	}
+	if err := show(s, out, resources.PrintApplied); err != nil {
+		return err
+	}
+	if !in.Wait {
+		return nil
+	}
+	limit := in.Timeout.D()
+	if limit == 0 {
+		limit = 5 * time.Minute
+	}
+	if err := untilReady(ctx, cl, limit); err != nil {
+		return err
+	}
+	s.Talk("Every service is ready.")
+	return nil
+}
+
+// upload stores in the platform what it does not hold yet.
+func (c *change) upload(ctx context.Context, cl *client.Client) error {
+	sent := map[string]bool{}
+	for _, d := range c.docs {
+		for role, digest := range d.Artefacts {
+			if sent[digest] {
+				continue
+			}
+			sent[digest] = true
+			if err := app.SendArtefact(ctx, cl, c.store, digest); err != nil {
+				return fmt.Errorf("%s of %s: %w", role, d.Ref(), err)
+			}
+		}
+	}
+	return nil
+}

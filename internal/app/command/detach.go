@@ -1,0 +1,109 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"stoa/api/core"
+	"stoa/api/fault"
+	"stoa/api/workload"
+	"stoa/client"
+	"stoa/internal/door/cli"
+)
+
+// detach starts stoa dev again in a session of its own and waits until all is ready.
+func detach(ctx context.Context, s *cli.Session, data string, limit core.Duration) error {
+	if platformRuns(ctx, data, s.Getenv) {
+		return fault.New(fault.Conflict, data, "a platform runs there already").WithHint("stoa status shows it; stoa down ends it.")
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	logName := filepath.Join(data, "dev.log")
+	log, err := os.OpenFile(logName, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("detach: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(exe, withoutDetach(s.Args)...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("detach: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	wait := limit.D()
+	if wait == 0 {
+		wait = 5 * time.Minute
+	}
+	ready := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	go func() { ready <- upAndReady(ctx, s, data, wait) }()
+	select {
+	case <-ended:
+		b, _ := os.ReadFile(logName)
+		fmt.Fprint(s.Stderr, string(b))
+		return fault.New(fault.Unavailable, "stoa dev", "ended before all was ready").WithHint("Its output is above, and in %s.", logName)
+	case err := <-ready:
+		if err != nil {
+			return fmt.Errorf("%w (it goes on: stoa status, stoa down; its output is in %s)", err, logName)
+		}
+	}
+	socket, err := client.FindSocket(data, s.Getenv)
+	if err != nil {
+		return err
+	}
+	c, err := client.New("unix:"+socket, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	status, err := client.Call(ctx, c, workload.StatusOp, workload.StatusIn{})
+	if err != nil {
+		return err
+	}
+	return s.Event(status, fmt.Sprintf("%s runs in the background.\ngateway    %s\ndashboard  %s  (stoa dash gives a link)\noutput     %s\nstoa down ends it.", status.System, status.Gateway, status.Admin, logName))
+}
+
+// upAndReady waits until the platform of data answers, and every service is ready.
+func upAndReady(ctx context.Context, s *cli.Session, data string, limit time.Duration) error {
+	for !platformRuns(ctx, data, s.Getenv) {
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	socket, err := client.FindSocket(data, s.Getenv)
+	if err != nil {
+		return err
+	}
+	c, err := client.New("unix:"+socket, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return untilReady(ctx, c, limit)
+}
+
+// withoutDetach gives the command line without the flag.
+func withoutDetach(args []string) []string {
+	var out []string
+	for _, a := range args {
+		if a != "-d" && a != "--detach" && a != "-detach" {
+			out = append(out, a)
+		}
+	}
+	return out
+}

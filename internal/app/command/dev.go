@@ -1,0 +1,433 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"stoa/api/core"
+	"stoa/api/fault"
+	"stoa/api/gateway"
+	"stoa/api/platform"
+	"stoa/api/workload"
+	"stoa/client"
+	"stoa/internal/app"
+	"stoa/internal/app/develop"
+	"stoa/internal/door/cli"
+	"stoa/internal/kernel/blueprint"
+)
+
+// DevIn are the arguments of stoa dev.
+type DevIn struct {
+	Dir      string        `json:"dir,omitempty" arg:"DIR,optional" help:"folder of the blueprint (default: this one)"`
+	Services []string      `json:"services,omitempty" arg:"SERVICE,rest" help:"only these and what they use (default: all)"`
+	Env      string        `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
+	Gateway  string        `json:"gateway,omitempty" flag:"gateway" env:"STOA_GATEWAY" help:"address of the gateway (default 127.0.0.1:8080, or a free port)"`
+	Admin    string        `json:"admin,omitempty" flag:"admin" env:"STOA_ADMIN" help:"address of dashboard and admin API (default 127.0.0.1:7070, or a free port)"`
+	Secrets  string        `json:"secrets,omitempty" flag:"secrets" help:"file of secrets, NAME=value lines, mode 0600"`
+	Fresh    bool          `json:"fresh,omitempty" flag:"fresh" help:"throw the data of all services away first"`
+	Wait     bool          `json:"wait,omitempty" flag:"wait" help:"wait until all is ready, run the command after --, stop, and exit as it did"`
+	Timeout  core.Duration `json:"timeout,omitempty" flag:"timeout" help:"how long --wait and -d wait (default 5m)"`
+	Attach   string        `json:"attach,omitempty" flag:"attach" help:"a service that you start yourself, in a debugger: its environment is printed"`
+	Load     int           `json:"load,omitempty" flag:"load" help:"run the job named load with LOAD_RATE set to this many requests a second"`
+	Detach   bool          `json:"detach,omitempty" flag:"detach,d" help:"go on in the background once all is ready; stoa down ends it"`
+	NoWatch  bool          `json:"noWatch,omitempty" flag:"no-watch" help:"do not build again when files change"`
+	Metrics  bool          `json:"metrics,omitempty" flag:"open-metrics" help:"let /metrics be read without a login"`
+	Command  []string      `json:"command,omitempty" arg:"COMMAND,after" help:"for --wait"`
+}
+
+func devCommand() cli.Command {
+	c := cli.Cmd("dev", "build, run and connect the services of a blueprint, and follow changes", "stoa dev examples/shop", dev)
+	c.More = "Builds and starts every service, shows a live view, and rebuilds what changes. Ctrl-C drains\n" +
+		"and stops everything. A blueprint with problems, or a build that fails, leaves what runs alone."
+	return c
+}
+
+// devGrace bounds the drain of an instance when stoa dev stops.
+const devGrace = 5 * time.Second
+
+func dev(ctx context.Context, s *cli.Session, in DevIn) error {
+	dir := in.Dir
+	if dir == "" {
+		dir = "."
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(s.Dir, dir)
+	}
+	if in.Wait != (len(in.Command) > 0) {
+		return cli.Misuse("--wait goes with a command after --", "stoa dev --wait "+in.Dir+" -- go test ./e2e")
+	}
+	set, err := loadGood(ctx, s, dir, in.Env)
+	if err != nil {
+		return err
+	}
+	data := s.Data
+	if data == "" {
+		data = s.Getenv("STOA_DATA")
+	}
+	if data == "" {
+		data = filepath.Join(set.Dir, cli.DataName)
+	} else if !filepath.IsAbs(data) {
+		data = filepath.Join(s.Dir, data)
+	}
+	if in.Detach {
+		return detach(ctx, s, data, in.Timeout)
+	}
+	if err := ignoreData(set.Dir, data); err != nil {
+		return err
+	}
+	if in.Fresh {
+		if err := s.Confirm(ctx, "The data of all services in "+data+" will be thrown away."); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(filepath.Join(data, "stores")); err != nil {
+			return fmt.Errorf("--fresh: %w", err)
+		}
+	}
+	gate, err := gatewayAddress(in.Gateway, set)
+	if err != nil {
+		return err
+	}
+	admin := in.Admin
+	if admin == "" {
+		admin = "127.0.0.1:7070"
+	}
+	p := app.New(app.Options{
+		Data: data, Mode: app.ModeDev, Gateway: gate, Admin: admin, AdminFree: in.Admin == "",
+		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: slog.Default(), Getenv: s.Getenv,
+	})
+	d := &developer{s: s, in: in, p: p, set: set, forget: in.Fresh}
+	return d.run(ctx)
+}
+
+// loadGood reads a blueprint and prints every problem.
+func loadGood(ctx context.Context, s *cli.Session, dir, env string) (*blueprint.Set, error) {
+	set, err := blueprint.Load(ctx, dir, app.New(app.Options{}).Catalog, blueprint.Options{Env: env})
+	if err != nil {
+		return nil, err
+	}
+	if n := len(set.Problems); n > 0 {
+		for _, pr := range set.Problems {
+			fmt.Fprintln(s.Stderr, pr.In(relative(s.Dir, set.Dir)))
+		}
+		return nil, fault.New(fault.Invalid, relative(s.Dir, set.Dir), "%s", problems(n)).WithHint("Correct them; stoa check %s tells whether all is well.", relative(s.Dir, set.Dir))
+	}
+	return set, nil
+}
+
+func problems(n int) string {
+	if n == 1 {
+		return "the blueprint has a problem"
+	}
+	return fmt.Sprintf("the blueprint has %d problems", n)
+}
+
+// relative gives dir as seen from the working folder, if that is shorter.
+func relative(from, dir string) string {
+	if rel, err := filepath.Rel(from, dir); err == nil && len(rel) < len(dir) {
+		return rel
+	}
+	return dir
+}
+
+// ignoreData keeps the data folder out of version control, if it lies beside the blueprint.
+func ignoreData(dir, data string) error {
+	if filepath.Dir(data) != dir {
+		return nil
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	file := filepath.Join(data, ".gitignore")
+	if _, err := os.Stat(file); err == nil {
+		return nil
+	}
+	return os.WriteFile(file, []byte("*\n"), 0o600)
+}
+
+// gatewayAddress gives the address of the gateway. One that was given, or is declared
+// with another port than the default's, and is taken is an error that names who has it;
+// the default is replaced by a free one, so that two systems run side by side.
+func gatewayAddress(given string, set *blueprint.Set) (string, error) {
+	addr := given
+	if addr == "" {
+		addr = gateway.DefaultListen
+		if sys, ok := set.State().System(); ok {
+			addr = gateway.GatewaySection.Of(sys).Listen
+		}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		return addr, l.Close()
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) || given != "" {
+		return "", &fault.Error{Op: "dev", Subject: "gateway " + addr, Kind: fault.Unavailable, Err: err,
+			Hint: "Give another: --gateway 127.0.0.1:0 takes a free port. To see who has it: ss -ltnp"}
+	}
+	hostName, _, _ := net.SplitHostPort(addr)
+	l, err = net.Listen("tcp", net.JoinHostPort(hostName, "0"))
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// A developer is one run of stoa dev.
+type developer struct {
+	s      *cli.Session
+	in     DevIn
+	p      *app.Platform
+	set    *blueprint.Set
+	forget bool // what was kept of jobs, because the data is fresh
+
+	c    *client.Client
+	view view
+}
+
+func (d *developer) run(ctx context.Context) error {
+	c, err := d.p.Client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	d.c = c
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	up := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() { ended <- d.p.Run(ctx, func() { close(up) }) }()
+	select {
+	case <-up:
+	case err := <-ended:
+		return err
+	}
+	d.view = newView(d.s, d.p, c, d.set)
+	if d.forget { // jobs have run against data that is gone
+		if err := d.p.ForgetMarks(ctx, "workload/job/"); err != nil {
+			cancel()
+			return errors.Join(err, <-ended)
+		}
+	}
+	result := d.work(ctx)
+	cancel()
+	d.view.stopping()
+	err = <-ended
+	d.view.stopped()
+	if result != nil && !errors.Is(result, context.Canceled) {
+		return result
+	}
+	return err
+}
+
+// work runs the loop and whatever was asked for beside it, until ctx ends or one of them does.
+func (d *developer) work(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var lives sync.WaitGroup
+	defer lives.Wait()
+	defer cancel()
+	began := make(chan struct{})
+	var once sync.Once
+	settled := make(chan struct{})
+	loop, err := develop.New(develop.Ports{
+		Catalog: d.p.Catalog, Observe: d.p.Board.Set,
+		Line: func(service, line string) { d.p.Telemetry.Line(service, "", "build", []byte(line)) },
+		Apply: func(ctx context.Context, source string, docs []core.Document, message string) (uint64, error) {
+			rev, err := d.apply(ctx, source, docs, message)
+			if err == nil {
+				once.Do(func() { d.p.Reconcile(); close(began) })
+			}
+			return rev, err
+		},
+		Tell: func(e develop.Event) {
+			if e.Kind == develop.Settled {
+				close(settled)
+			}
+			d.view.event(e)
+		},
+	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services})
+	if err != nil {
+		return err
+	}
+	results := make(chan error, 4)
+	lives.Go(func() { results <- loop.Run(ctx, d.p.Artefacts(), !d.in.NoWatch) })
+	lives.Go(func() { d.view.follow(ctx) })
+	if d.in.Attach != "" {
+		lives.Go(func() {
+			if wait(ctx, began) {
+				results <- d.attach(ctx)
+			}
+		})
+	}
+	if d.in.Load > 0 {
+		lives.Go(func() {
+			if wait(ctx, settled) && d.allReady(ctx) == nil {
+				d.load(ctx)
+			}
+		})
+	}
+	if d.in.Wait {
+		lives.Go(func() {
+			if wait(ctx, settled) {
+				results <- d.command(ctx)
+			}
+		})
+	}
+	select {
+	case err := <-results:
+		return err
+	case <-ctx.Done():
+		return nil
+	case <-d.p.Done():
+		return nil
+	}
+}
+
+func wait(ctx context.Context, c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// apply puts documents in force through the platform's own door.
+func (d *developer) apply(ctx context.Context, source string, docs []core.Document, message string) (uint64, error) {
+	out, err := client.Call(ctx, d.c, platform.ApplyOp, platform.ApplyIn{Source: source, Documents: docs, Message: message, TakeOver: true})
+	return out.Revision, err
+}
+
+// attach lends the service's environment to the program that the user starts.
+func (d *developer) attach(ctx context.Context) error {
+	loans, err := client.Follow(ctx, d.c, workload.BorrowOp, workload.BorrowIn{Service: d.in.Attach, Attach: true})
+	if err != nil {
+		return err
+	}
+	for loan, err := range loans {
+		if err != nil {
+			return err
+		}
+		if loan.Env != nil {
+			d.view.say("Start %s yourself with this environment:", d.in.Attach)
+			for _, kv := range loan.Env {
+				d.view.say("  export %s", quoted(kv))
+			}
+			continue
+		}
+		d.view.say("%s, which you start, is %s", d.in.Attach, loan.State)
+	}
+	return ctx.Err()
+}
+
+// quoted gives NAME='value' for a shell.
+func quoted(kv string) string {
+	name, v, _ := strings.Cut(kv, "=")
+	return name + "='" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+}
+
+// load runs the job named load until ctx ends.
+func (d *developer) load(ctx context.Context) {
+	url, err := d.p.GatewayURL()
+	if err != nil {
+		d.view.say("--load: %v", err)
+		return
+	}
+	d.view.say("load: %d requests a second through %s", d.in.Load, url)
+	run, err := client.Call(ctx, d.c, workload.JobRunOp, workload.JobIn{Job: "load", Env: map[string]string{"LOAD_RATE": strconv.Itoa(d.in.Load), "GATEWAY_URL": url}})
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		d.view.say("--load: %v %s", err, fault.HintOf(err))
+	default:
+		d.view.say("load: the job ended: %s", run.State)
+	}
+}
+
+// allReady waits until every service is ready.
+func (d *developer) allReady(ctx context.Context) error {
+	limit := d.in.Timeout.D()
+	if limit == 0 {
+		limit = 5 * time.Minute
+	}
+	return untilReady(ctx, d.c, limit)
+}
+
+// untilReady waits until every service of a platform is ready. One that cannot become
+// ready by itself is an error at once.
+func untilReady(ctx context.Context, c *client.Client, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, err := client.Call(ctx, c, workload.StatusOp, workload.StatusIn{})
+		if err != nil {
+			return err
+		}
+		var waits []string
+		for _, v := range status.Services {
+			switch v.State {
+			case workload.StateReady, workload.StateExternal, workload.StateStopped:
+			case workload.StateFailed, workload.StateCrashing:
+				if v.State == workload.StateFailed || v.Restarts >= 4 {
+					return fault.New(fault.Unavailable, "service/"+v.Name, "is %s: %s", v.State, v.LastError).WithHint("See stoa why %s", v.Name)
+				}
+				waits = append(waits, v.Name)
+			default:
+				waits = append(waits, v.Name)
+			}
+		}
+		if len(waits) == 0 && len(status.Services) > 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fault.New(fault.Unavailable, strings.Join(waits, ", "), "not ready within %s: %w", limit, context.DeadlineExceeded).WithHint("See stoa status.")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// command runs what --wait was given, with the addresses in its environment.
+func (d *developer) command(ctx context.Context) error {
+	if err := d.allReady(ctx); err != nil {
+		return err
+	}
+	url, err := d.p.GatewayURL()
+	if err != nil {
+		return err
+	}
+	d.view.say("all ready; running %s", strings.Join(d.in.Command, " "))
+	return execute(ctx, d.s, d.in.Command, []string{"STOA_GATEWAY_URL=" + url, "STOA_ADMIN_URL=" + d.p.AdminURL(), "STOA_DATA=" + d.p.Data(), childVariable + "="})
+}
+
+// execute runs a command in the user's place; its exit code becomes that of stoa.
+func execute(ctx context.Context, s *cli.Session, argv, env []string) error {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = s.Dir, append(os.Environ(), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, s.Stdout, s.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return cli.Exit(max(1, exit.ExitCode()))
+	case err != nil:
+		return fault.New(fault.NotFound, argv[0], "cannot be run: %w", err)
+	}
+	return nil
+}

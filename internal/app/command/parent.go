@@ -1,0 +1,111 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"stoa/internal/engine/pebblestore"
+)
+
+// childVariable marks the process that is the platform; without it dev and server are
+// its parent.
+const childVariable = "STOA_CHILD"
+
+// Bounds of restarting. A platform that fails is back within five seconds; one that
+// cannot stay up is given up, for its own parent (systemd, a person) to decide.
+const (
+	restartFirst = 200 * time.Millisecond
+	restartMost  = 4 * time.Second
+	restartTimes = 10
+	restartSpan  = 2 * time.Minute
+)
+
+// parent runs the platform as a child and starts it again when it was killed or its
+// disk failed it. The platform is crash-only: an error of the disk ends the process,
+// and a start is what recovers. It gives the exit code of the last child.
+//
+// A kill -9 of the parent takes the child along, by PDEATHSIG with SIGTERM, so that it
+// ends in order.
+func parent(stderr io.Writer) int {
+	runtime.LockOSThread() // PDEATHSIG is of the thread
+	defer runtime.UnlockOSThread()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer signal.Stop(signals)
+	var starts []time.Time
+	wait := restartFirst
+	for {
+		began := time.Now()
+		code, stopped, err := oneChild(signals)
+		if err != nil {
+			fmt.Fprintln(stderr, "stoa:", err)
+			return 1
+		}
+		if stopped || code != pebblestore.ExitDisk && code < 128 {
+			return code
+		}
+		if starts = append(starts, began); len(starts) > restartTimes {
+			starts = starts[1:]
+		}
+		if len(starts) == restartTimes && time.Since(starts[0]) < restartSpan {
+			fmt.Fprintf(stderr, "stoa: the platform ended %d times within %s; giving up. Its last words are above.\n", restartTimes, restartSpan)
+			return 1
+		}
+		if time.Since(began) > time.Minute {
+			wait = restartFirst
+		}
+		fmt.Fprintf(stderr, "stoa: the platform ended (exit code %d) and is started again\n", code)
+		select {
+		case <-time.After(wait):
+		case <-signals:
+			return 130
+		}
+		wait = min(2*wait, restartMost)
+	}
+}
+
+// oneChild runs the platform once. stopped says that a signal asked for the end. A
+// child that a signal killed has the code 128 and the signal, as in a shell.
+func oneChild(signals <-chan os.Signal) (code int, stopped bool, err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return 0, false, err
+	}
+	cmd := exec.Command(exe, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), childVariable+"=1")
+	cmd.SysProcAttr = deathSignal()
+	if err := cmd.Start(); err != nil {
+		return 0, false, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			stopped = true
+			// A Ctrl-C of the terminal reaches the whole group by itself; a second one
+			// from here would cut the child's draining short.
+			if s != os.Interrupt || !foreground() {
+				_ = cmd.Process.Signal(s) // it may have ended
+			}
+		case err := <-ended:
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				return 0, stopped, err
+			}
+			status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			if status.Signaled() {
+				return 128 + int(status.Signal()), stopped, nil
+			}
+			return cmd.ProcessState.ExitCode(), stopped, nil
+		}
+	}
+}
