@@ -48,11 +48,21 @@ func (r Ref) Compare(o Ref) int {
 	return strings.Compare(r.Name, o.Name)
 }
 
-// MarshalText gives the text form, so that a Ref can be a JSON string or a key.
-func (r Ref) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+// MarshalText gives the text form, so that a Ref can be a JSON string or a key. That of
+// the zero Ref is empty.
+func (r Ref) MarshalText() ([]byte, error) {
+	if r.IsZero() {
+		return nil, nil
+	}
+	return []byte(r.String()), nil
+}
 
-// UnmarshalText reads the text form; see ParseRef.
+// UnmarshalText reads the text form; see ParseRef. An empty text is the zero Ref.
 func (r *Ref) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*r = Ref{}
+		return nil
+	}
 	p, err := ParseRef(string(b))
 	if err == nil {
 		*r = p
