@@ -83,7 +83,11 @@ func (f *flags) assign(x op.Field, v reflect.Value, text string) error {
 	if err := op.SetText(v, text); err != nil {
 		return &misuse{msg: err.Error()}
 	}
-	if ref, ok := v.Interface().(core.Ref); ok && len(f.kinds) > 0 {
+	ref, ok := v.Interface().(core.Ref)
+	if ok && ref.IsZero() {
+		return &misuse{msg: "want kind/name, as in service/orders, not an empty text"}
+	}
+	if ok && len(f.kinds) > 0 {
 		if kind := strings.ToLower(ref.Kind); !slices.Contains(f.kinds, kind) {
 			return &misuse{msg: fmt.Sprintf("there is no kind %q", kind), hint: nearest.Hint(kind, f.kinds)}
 		}
