@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -34,6 +35,7 @@ type exchange struct {
 	p      *Proxy
 	up     *upstream
 	series *series
+	edge   bool // the caller is outside
 	rec    hop.Record
 	sent   Sent
 	held   *endpoint // on which the exchange has a place; nil when given back
@@ -74,7 +76,7 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 	once := repeatable(out)
 	fresh := false
 	var last error // of a connection that did not come about
-	for range maxAttempts {
+	for n := range maxAttempts {
 		e, f := x.p.take(ctx, x.up, until, &x.rec)
 		if f != nil {
 			if f.reason == hop.NoEndpoint && last != nil {
@@ -84,7 +86,7 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 		}
 		x.held = e
 		x.rec.Endpoint, x.rec.Address, x.rec.Instance = e.ID, e.Address, e.Instance
-		resp, a, err := x.attempt(out, e, body, length, fresh)
+		resp, a, err := x.attempt(out, e, body, length, n > 0, fresh)
 		if err == nil {
 			return resp, nil
 		}
@@ -96,6 +98,10 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 		untouched := a.body.seal()
 		switch {
 		case !a.connected && untouched: // nothing was sent
+			if tlsFailed(err) {
+				return nil, &refusal{reason: hop.Connect, status: 502, text: "no trusted connection to " + x.up.service, err: err,
+					hint: "Check the certificate of its origin: stoa why " + x.up.service}
+			}
 			if !dialFailed(err) {
 				return nil, &refusal{reason: hop.BadRequest, status: 502, text: "the request cannot be sent on", err: err}
 			}
@@ -136,13 +142,15 @@ type attempted struct {
 }
 
 // attempt sends out once.
-func (x *exchange) attempt(out *http.Request, e *endpoint, body *requestBody, length int64, fresh bool) (*http.Response, attempted, error) {
+func (x *exchange) attempt(out *http.Request, e *endpoint, body *requestBody, length int64, again, fresh bool) (*http.Response, attempted, error) {
 	proto := e.protocol(x.up)
 	to := *out.URL
-	// The attempt before may still read its header. The trailer is the caller's own map,
-	// which fills as the body ends.
-	try := &http.Request{Method: out.Method, URL: &to, Header: out.Header.Clone(), Host: out.Host, Trailer: out.Trailer,
+	// The trailer is the caller's own map, which fills as the body ends.
+	try := &http.Request{Method: out.Method, URL: &to, Header: out.Header, Host: out.Host, Trailer: out.Trailer,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	if again {
+		try.Header = out.Header.Clone() // the attempt before may still read it
+	}
 	var mu sync.Mutex // the transport calls the hooks from its own goroutines
 	var a attempted
 	over := false
@@ -208,12 +216,15 @@ func (x *exchange) attempt(out *http.Request, e *endpoint, body *requestBody, le
 // than of a request that net/http will not send.
 func dialFailed(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) || errors.Is(err, context.DeadlineExceeded) || timedOut(err) || tlsFailed(err)
+	return errors.As(err, &op) || errors.Is(err, context.DeadlineExceeded) || timedOut(err)
 }
 
+// tlsFailed says whether the other side did not prove who it is, or spoke no TLS.
 func tlsFailed(err error) bool {
-	s := err.Error()
-	return strings.HasPrefix(s, "tls:") || strings.HasPrefix(s, "x509:")
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	return errors.As(err, &cert) || errors.As(err, &record) || errors.As(err, &alert)
 }
 
 func timedOut(err error) bool {

@@ -65,7 +65,6 @@ func (p *Proxy) openGates(c *compiled) {
 		}
 		if g.b != nil && g.at == l.Address {
 			g.want, g.err = l.Address, nil
-			g.b.edge.Store(l.Edge())
 			continue
 		}
 		b, err := p.bind(name, l.Address, l.Edge())

@@ -25,7 +25,6 @@ type binding struct {
 	ln   net.Listener
 	srv  *http.Server
 	feed *feed
-	edge atomic.Bool // the listener faces outside
 
 	ctx     context.Context // of everything it serves: ended when draining has taken too long
 	cancel  context.CancelFunc
@@ -55,7 +54,6 @@ func (p *Proxy) bind(name, addr string, edge bool) (*binding, error) {
 			Hint: "See who has the port: ss -ltnp"}
 	}
 	b := &binding{p: p, name: name, ln: ln, quiet: make(chan struct{}, 1), done: make(chan struct{})}
-	b.edge.Store(edge)
 	b.ctx, b.cancel = context.WithCancel(context.Background()) // it ends with release, whoever asked for it
 	b.feed = &feed{conns: make(chan net.Conn), closed: make(chan struct{}), addr: ln.Addr()}
 	head, streams := p.o.MeshHead, 250

@@ -23,6 +23,11 @@
 //   - An answer of the proxy itself bears Stoa-Reason; one of a service never does.
 //   - Bodies stream both ways through buffers of fixed size.
 //
+// Limits of net/http, which this engine shares: it unfolds obsolete line folding, takes a
+// bare LF, and lets Transfer-Encoding win over Content-Length; since what leaves is
+// framed anew, none of it reaches a service. What its parser refuses (400, 431) makes no
+// record. Field names are passed on in canonical case.
+//
 // Limits of this form: no retries by policy, no breaker, no limits by rate; CONNECT and
 // TRACE are refused; an upgrade (WebSocket) goes over HTTP/1.1 only.
 package proxy
@@ -30,6 +35,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -51,6 +57,8 @@ type Options struct {
 
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // to endpoints; nil: the system's
 	Listen func(network, addr string) (net.Listener, error)                  // nil: the system's
+
+	TLS *tls.Config // for https origins; nil: the system's roots
 
 	EdgeHead  time.Duration // for the head of a request from outside; 0: 5 s
 	MeshHead  time.Duration // the same from a service; 0: 10 s

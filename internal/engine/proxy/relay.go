@@ -99,7 +99,7 @@ func (b *binding) relayBody(w http.ResponseWriter, control *http.ResponseControl
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
 	var stall time.Time // when the deadline was last moved
-	if b.edge.Load() {
+	if x.edge {
 		defer func() {
 			if !stall.IsZero() {
 				control.SetWriteDeadline(time.Time{})
@@ -109,7 +109,7 @@ func (b *binding) relayBody(w http.ResponseWriter, control *http.ResponseControl
 	for {
 		n, err := from.Read(buf[:])
 		if n > 0 {
-			if b.edge.Load() {
+			if x.edge {
 				if now := time.Now(); now.Sub(stall) > b.p.o.Stall/4 {
 					stall = now
 					control.SetWriteDeadline(now.Add(b.p.o.Stall))

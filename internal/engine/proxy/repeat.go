@@ -49,6 +49,9 @@ type emptyBody struct{}
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (emptyBody) Close() error             { return nil }
 
+// WriteTo spares net/http a buffer of 32 KiB for each request.
+func (emptyBody) WriteTo(io.Writer) (int64, error) { return 0, nil }
+
 // prepare gives out the body of one attempt, so that net/http sends it as it came and
 // never repeats the request by itself. net/http's transport (Go 1.26,
 // Request.isReplayable) repeats on a kept connection that died a request that has no body, or

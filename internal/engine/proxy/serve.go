@@ -49,7 +49,7 @@ func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *re
 		trace(http.Header{}, true, &x.rec)
 		return f
 	}
-	x.rec.Caller, x.series = l.Caller, l.none
+	x.rec.Caller, x.series, x.edge = l.Caller, l.none, l.Edge()
 	path, query, force := splitTarget(r.RequestURI)
 	x.rec.Path = path
 

@@ -77,6 +77,9 @@ func (p *Proxy) transport(e *endpoint, u *upstream) *http.Transport {
 			PingTimeout:     15 * time.Second,
 		},
 	}
+	if p.o.TLS != nil {
+		t.TLSClientConfig = p.o.TLS.Clone()
+	}
 	switch e.protocol(u) {
 	case snapshot.H2C:
 		t.Protocols.SetUnencryptedHTTP2(true)

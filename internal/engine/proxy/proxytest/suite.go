@@ -62,6 +62,8 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"call", testCall},
 		{"site", testSite},
 		{"gateway", testGateway},
+		{"bounds", testBounds},
+		{"origin", testOrigin},
 		{"records", testRecords},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
@@ -128,8 +130,15 @@ func usual(shapes ...shape) *snapshot.Snapshot {
 
 func newBench(t *testing.T, open func(proxy.Options) Engine, shapes ...shape) *bench {
 	t.Helper()
+	return tunedBench(t, open, proxy.Options{}, shapes...)
+}
+
+// tunedBench is a bench whose engine has options of its own.
+func tunedBench(t *testing.T, open func(proxy.Options) Engine, o proxy.Options, shapes ...shape) *bench {
+	t.Helper()
 	b := &bench{t: t, meters: meter.New(), more: make(chan struct{}, 1)}
-	b.Engine = open(proxy.Options{Meters: b.meters, Drain: 5 * time.Second, Sink: hop.SinkFunc(func(r *hop.Record) {
+	o.Meters, o.Drain = b.meters, 5*time.Second
+	o.Sink = hop.SinkFunc(func(r *hop.Record) {
 		b.mu.Lock()
 		b.hops = append(b.hops, *r)
 		b.mu.Unlock()
@@ -137,7 +146,8 @@ func newBench(t *testing.T, open func(proxy.Options) Engine, shapes ...shape) *b
 		case b.more <- struct{}{}:
 		default:
 		}
-	})})
+	})
+	b.Engine = open(o)
 	if err := b.Swap(usual(shapes...)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,142 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"syscall"
+	"testing"
+	"time"
+
+	"stoa/internal/engine/proxy"
+	"stoa/internal/engine/route"
+	"stoa/internal/engine/snapshot"
+)
+
+func benchProxy(b *testing.B, n int) (*proxy.Proxy, string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		w.Write(make([]byte, 100))
+	}))
+	b.Cleanup(s.Close)
+	p := proxy.New(proxy.Options{})
+	if err := p.Swap(bigSnapshot(n)); err != nil {
+		b.Fatal(err)
+	}
+	p.SetEndpoints("svc0", []snapshot.Endpoint{{ID: "1", Address: s.Listener.Addr().String()}})
+	addr, release, err := p.Bind("web>all")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(release)
+	return p, addr
+}
+
+// bigSnapshot has n routes over at most 1,000 services.
+func bigSnapshot(n int) *snapshot.Snapshot {
+	s := &snapshot.Snapshot{Listeners: map[string]snapshot.Listener{}, Upstreams: map[string]snapshot.Upstream{}}
+	l := snapshot.Listener{Caller: "web", Protocol: snapshot.HTTP}
+	for i := range n {
+		up := fmt.Sprint("svc", i%1000)
+		s.Upstreams[up] = snapshot.Upstream{Protocol: snapshot.HTTP1}
+		l.Routes = append(l.Routes, route.Rule{Name: fmt.Sprint("r", i), Path: fmt.Sprintf("/svc%d/%d", i%1000, i), Upstream: up})
+	}
+	s.Listeners["web>all"] = l
+	return s
+}
+
+// One hop over kept connections, server, proxy and client in one process: for
+// allocations and to compare changes with each other, not with other proxies.
+func BenchmarkHop(b *testing.B) {
+	_, addr := benchProxy(b, 1)
+	b.SetParallelism(16)
+	tr := &http.Transport{MaxIdleConnsPerHost: 64}
+	b.Cleanup(tr.CloseIdleConnections)
+	b.ReportAllocs()
+	before := cpu()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			resp, err := tr.RoundTrip(httptest.NewRequest("GET", "http://"+addr+"/svc0/0", nil))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(cpu()-before)/float64(b.N)/1e3, "cpu-us/op")
+}
+
+// The same without a proxy: what of BenchmarkHop is client and service.
+func BenchmarkDirect(b *testing.B) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		w.Write(make([]byte, 100))
+	}))
+	b.Cleanup(s.Close)
+	b.SetParallelism(16)
+	tr := &http.Transport{MaxIdleConnsPerHost: 64}
+	b.Cleanup(tr.CloseIdleConnections)
+	b.ReportAllocs()
+	before := cpu()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			resp, err := tr.RoundTrip(httptest.NewRequest("GET", s.URL+"/svc0/0", nil))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(cpu()-before)/float64(b.N)/1e3, "cpu-us/op")
+}
+
+// cpu is the time of all threads of the process, user and system.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// A whole snapshot put in force: 10,000 routes, 1,000 services.
+func BenchmarkSwap10000(b *testing.B) {
+	p := proxy.New(proxy.Options{})
+	s := bigSnapshot(10000)
+	for b.Loop() {
+		if err := p.Swap(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// A change is in force when Swap returns: what a caller waits from Swap to the first
+// answer by the new routes.
+func BenchmarkChangeVisible(b *testing.B) {
+	p, addr := benchProxy(b, 1000)
+	c := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{}).DialContext}}
+	s := bigSnapshot(1000)
+	ctx := context.Background()
+	b.ResetTimer()
+	for b.Loop() {
+		if err := p.Swap(s); err != nil {
+			b.Fatal(err)
+		}
+		req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/svc0/0", nil)
+		resp, err := c.Do(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+}
