@@ -13,11 +13,31 @@ const (
 
 // launch is the first value on the orders pipe.
 type launch struct {
-	Path  string        `json:"path"` // absolute
-	Argv  []string      `json:"argv"`
-	Env   []string      `json:"env"` // complete
-	Dir   string        `json:"dir"` // absolute
+	Path  text          `json:"path"` // absolute
+	Argv  []text        `json:"argv"`
+	Env   []text        `json:"env"` // complete
+	Dir   text          `json:"dir"` // absolute
 	Grace time.Duration `json:"grace"`
+}
+
+// text is a string of any bytes. Paths, arguments and environments need not be UTF-8,
+// and JSON would replace what is not; as a byte slice it goes as base64.
+type text []byte
+
+func texts(from []string) []text {
+	to := make([]text, len(from))
+	for i, s := range from {
+		to[i] = text(s)
+	}
+	return to
+}
+
+func stringsOf(from []text) []string {
+	to := make([]string, len(from))
+	for i, t := range from {
+		to[i] = string(t)
+	}
+	return to
 }
 
 // order is what Stoa asks for while the instance lives. One field is set.

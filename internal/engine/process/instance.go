@@ -161,20 +161,20 @@ func (in *Instance) run() {
 	close(in.done)
 }
 
-// abandon ends a shim that did not start its program.
-func (in *Instance) abandon() {
+// abandon ends a shim that has not reported a start. It may be about to, unless it has
+// reported a failure: then unsure is false.
+func (in *Instance) abandon(unsure bool) {
 	_ = in.pipes.orders.w.Close() // the shim ends at this, if it has not
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = in.shim.Wait()
-	}()
-	select {
-	case <-ended:
-	case <-time.After(drainAfter):
-		_ = in.shim.Process.Kill()
-		<-ended
+	_ = in.pipes.reports.r.SetReadDeadline(time.Now().Add(drainAfter))
+	var r report
+	for in.reports.Decode(&r) == nil {
+		in.pid = r.Started
 	}
+	_ = in.shim.Process.Kill() // it has ended, or is hung, or gives a grace that nobody waits for
+	if unsure {
+		_ = reclaim(in.shim.Process.Pid, in.pid, in.mark)
+	}
+	_ = in.shim.Wait()
 	in.drain()
 }
 

@@ -50,8 +50,8 @@ func RunShim() int {
 		s.outputs = outputs()
 	}
 	settle()
-	pid, err := syscall.ForkExec(l.Path, l.Argv, &syscall.ProcAttr{
-		Dir: l.Dir, Env: l.Env, Files: []uintptr{0, 1, 2}, Sys: programAttr(),
+	pid, err := syscall.ForkExec(string(l.Path), stringsOf(l.Argv), &syscall.ProcAttr{
+		Dir: string(l.Dir), Env: stringsOf(l.Env), Files: []uintptr{0, 1, 2}, Sys: programAttr(),
 	})
 	if err != nil {
 		f := &failed{Text: err.Error()}

@@ -67,21 +67,21 @@ func New(o Options) *Starter {
 // Faults: NotFound for a program, interpreter or directory that is not there; Invalid
 // for what cannot be run; Denied, Exhausted and Unavailable as the kernel says.
 func (s *Starter) Start(ctx context.Context, sp Spec) (*Instance, error) {
-	l, err := prepare(sp)
+	l, path, err := prepare(sp)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil, fault.New(fault.Unavailable, l.Path, "not started: Stoa is stopping")
+		return nil, fault.New(fault.Unavailable, path, "not started: Stoa is stopping")
 	}
 	s.idle.Add(1)
 	s.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	in, err := s.launch(ctx, l, sp)
+	in, err := s.launch(ctx, l, path, sp)
 	if err != nil {
 		s.idle.Done()
 		return nil, err
@@ -116,34 +116,30 @@ func (s *Starter) Close() {
 }
 
 // prepare checks a spec as far as can be seen from here, so that errors name files.
-func prepare(sp Spec) (launch, error) {
-	l := launch{Argv: sp.Argv, Dir: sp.Dir, Grace: sp.Grace}
+func prepare(sp Spec) (l launch, path string, err error) {
 	if len(sp.Argv) == 0 {
 		_, err := Find("", "", nil)
-		return l, err
+		return l, "", err
 	}
-	dir, err := filepath.Abs(l.Dir)
+	dir, err := filepath.Abs(sp.Dir)
 	if err != nil {
-		return l, fmt.Errorf("resolve %s: %w", l.Dir, err)
+		return l, "", fmt.Errorf("resolve %s: %w", sp.Dir, err)
 	}
 	if err := home(dir); err != nil {
-		return l, err
+		return l, "", err
 	}
-	l.Dir = dir
-	l.Env = environment(sp.Env, sp.Mark)
-	for _, v := range slices.Concat(sp.Argv, l.Env) {
+	env := environment(sp.Env, sp.Mark)
+	for _, v := range slices.Concat(sp.Argv, env) {
 		if strings.ContainsRune(v, 0) {
 			name, _, _ := strings.Cut(v, "=")
-			return l, fault.New(fault.Invalid, strings.ReplaceAll(name, "\x00", "?"), "holds a NUL byte").
+			return l, "", fault.New(fault.Invalid, strings.ReplaceAll(name, "\x00", "?"), "holds a NUL byte").
 				WithHint("Put binary values into a file, and give its path.")
 		}
 	}
-	path, err := Find(sp.Argv[0], l.Dir, l.Env)
-	if err != nil {
-		return l, err
+	if path, err = Find(sp.Argv[0], dir, env); err == nil {
+		err = runnable(path)
 	}
-	l.Path = path
-	return l, runnable(path)
+	return launch{Path: text(path), Argv: texts(sp.Argv), Env: texts(env), Dir: text(dir), Grace: sp.Grace}, path, err
 }
 
 // environment is env with the mark and without doubles: the last of a name stays.
@@ -170,13 +166,13 @@ func environment(env []string, mark string) []string {
 var shimEnv = []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"}
 
 // launch starts a shim, tells it what to start, and waits for its first report.
-func (s *Starter) launch(ctx context.Context, l launch, sp Spec) (*Instance, error) {
+func (s *Starter) launch(ctx context.Context, l launch, path string, sp Spec) (*Instance, error) {
 	unavailable := func(err error) error {
 		kind := fault.Unavailable
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) {
 			kind = fault.Exhausted
 		}
-		return &fault.Error{Op: "process.start", Subject: l.Path, Kind: kind, Err: err,
+		return &fault.Error{Op: "process.start", Subject: path, Kind: kind, Err: err,
 			Hint: "See the limits with stoa doctor."}
 	}
 	var p pipes
@@ -219,14 +215,22 @@ func (s *Starter) launch(ctx context.Context, l launch, sp Spec) (*Instance, err
 		in.pid = r.Started
 		return in, nil
 	}
-	in.abandon()
+	if r.Started != 0 { // too late: it runs, and is ended as any other
+		in.pid = r.Started
+		_ = p.orders.w.SetDeadline(time.Time{})
+		_ = p.reports.r.SetDeadline(time.Time{})
+		in.hasten(0)
+		in.run()
+	} else {
+		in.abandon(r.Failed == nil)
+	}
 	switch {
 	case r.Failed != nil:
-		return nil, refused(l.Path, r.Failed)
+		return nil, refused(path, r.Failed)
 	case ctx.Err() != nil:
 		return nil, unavailable(fmt.Errorf("start: %w", context.Cause(ctx)))
 	default:
-		return nil, &fault.Error{Op: "process.start", Subject: l.Path, Kind: fault.Internal,
+		return nil, &fault.Error{Op: "process.start", Subject: path, Kind: fault.Internal,
 			Err:  fmt.Errorf("the shim ended before it reported: %v", cmp.Or(err, errors.New("no report"))),
 			Hint: "See that nothing else ends it, then start again."}
 	}

@@ -13,6 +13,8 @@ func Sweep(ctx context.Context, prefix string) ([]Leftover, error) {
 
 // reclaim can only end the program's group here.
 func reclaim(shim, program int, mark string) (stuck []int) {
-	_ = syscall.Kill(-program, syscall.SIGKILL)
+	if program > 0 { // -0 would be our own group
+		_ = syscall.Kill(-program, syscall.SIGKILL)
+	}
 	return nil
 }
