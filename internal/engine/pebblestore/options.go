@@ -115,6 +115,9 @@ func (f *failure) hooks(p *pebble.Options, log *slog.Logger) {
 			default:
 				err := i.Err
 				f.flush.Store(&err)
+				if f.opening.Load() { // Pebble would try for ever before it returns from Open
+					f.fail(fmt.Errorf("flushing what was recovered: %w", err))
+				}
 			}
 		},
 		DiskSlow: func(i pebble.DiskSlowInfo) {

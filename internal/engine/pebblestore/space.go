@@ -3,11 +3,15 @@ package pebblestore
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"stoa/internal/ground/journal"
 )
 
 // space keeps the disk from filling up: an append that would leave less than reserve
@@ -113,6 +117,33 @@ func (g *space) look() {
 	}
 }
 
+// recoverable says whether there is room to recover: what is in the WALs is written to
+// tables, and a new WAL and MANIFEST are begun. Pebble would not refuse without it but
+// try for ever. The ballast is given up for it.
+func (g *space) recoverable() error {
+	names, err := g.fs.List(g.dir)
+	if err != nil {
+		return err
+	}
+	need := int64(recoverRoom)
+	for _, n := range names {
+		if st, err := g.fs.Stat(g.fs.PathJoin(g.dir, n)); err == nil && strings.HasSuffix(n, ".log") {
+			need += st.Size()
+		}
+	}
+	for range 2 {
+		u, err := g.fs.GetDiskUsage(g.dir)
+		if err != nil || int64(u.AvailBytes) >= need {
+			return nil // it can, or no one knows
+		}
+		g.free = int64(u.AvailBytes)
+		g.dropBallast()
+	}
+	return fmt.Errorf("%w: recovering takes up to %d MiB, %d MiB are free: %w", journal.ErrFull, (need+1<<20-1)>>20, g.free>>20, syscall.ENOSPC)
+}
+
+const recoverRoom = 4 << 20 // for a WAL, a MANIFEST and what else is begun anew
+
 // takeBallast writes the ballast file: zeros, since only some file systems can set
 // space aside without writing. It is not synced: it is worth nothing after a crash
 // that loses it, and open makes it again. Callers hold mu.
@@ -147,7 +178,11 @@ func (g *space) takeBallast() error {
 // other writes wait meanwhile, so it only removes the file. It takes no lock: it may
 // be called below one who holds it.
 func (g *space) dropBallast() {
-	_ = g.fs.Remove(g.fs.PathJoin(g.dir, ballastName)) // nothing to be done about it
+	name := g.fs.PathJoin(g.dir, ballastName)
+	if _, err := g.fs.Stat(name); err != nil {
+		return
+	}
+	_ = g.fs.Remove(name) // nothing to be done about it
 	g.held.Store(false)
 	g.log.Warn("disk is full: the ballast was given up", "dir", g.dir)
 }

@@ -127,15 +127,14 @@ func openPebble(o Options, f *failure) (*pebble.DB, *pebble.Lock, *space, error)
 	p.Lock = lock
 	p.FS = vfs.OnDiskFull(p.FS, g.dropBallast)
 	p.WithFSDefaults() // notices a disk that is slow
-	db, err := tryOpen(o.Dir, p)
-	if err = f.opened(err); err == nil {
-		// What was replayed must have reached a table: the old WAL is not synced again, so
-		// it would be visible without being durable.
-		if why := f.flush.Load(); why != nil {
-			err = errors.Join(fmt.Errorf("flushing what was recovered: %w", *why), db.Close())
-		}
+	err = g.recoverable()
+	var db *pebble.DB
+	if err == nil {
+		db, err = tryOpen(o.Dir, p)
 	}
-	if err != nil {
+	// What was replayed has reached a table when Open returns without a failed flush: it
+	// must, since the old WAL is not synced again.
+	if err = f.opened(err); err != nil {
 		return nil, nil, nil, errors.Join(err, lock.Close())
 	}
 	g.now()
