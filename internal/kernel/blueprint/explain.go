@@ -284,7 +284,7 @@ func printExplanation(w io.Writer, x api.Explanation) {
 		fmt.Fprint(w, "\n\n")
 	}
 	if x.Help != "" {
-		fmt.Fprintln(w, strings.TrimSuffix(x.Help, ".")+".")
+		fmt.Fprintln(w, strings.TrimSuffix(capital(x.Help), ".")+".")
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	if x.Default+x.Example+strings.Join(x.Valid, "") != "" {
@@ -304,7 +304,7 @@ func printExplanation(w io.Writer, x api.Explanation) {
 		if f.Required {
 			typ += ", required"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Name, typ, f.Help)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Name, typ, capital(f.Help))
 	}
 	t.Flush()
 	switch {
@@ -313,4 +313,12 @@ func printExplanation(w io.Writer, x api.Explanation) {
 	case len(x.Fields) > 0:
 		fmt.Fprintf(w, "\nMore: stoa explain %s.%s\n", x.Path, x.Fields[len(x.Fields)-1].Name)
 	}
+}
+
+// capital begins a sentence.
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }

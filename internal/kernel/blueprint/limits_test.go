@@ -60,6 +60,8 @@ func hostile() map[string]string {
 		"tags":              strings.Repeat("%TAG !a! b\n", 29_000) + "---\na",
 		"binary":            "\x7fELF\x02\x01\x01" + strings.Repeat("\x00\xff\xfe", 300_000),
 		"utf-16":            "\xff\xfek\x00i\x00n\x00d\x00",
+		"carriage returns":  "a:\r" + strings.Repeat("- b\r", 200_000),
+		"next lines":        "a:\u0085" + strings.Repeat("- b\u0085", 100_000),
 		"control":           "kind: Service\nname: \x1b[31mred",
 	}
 }

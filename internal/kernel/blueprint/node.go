@@ -82,9 +82,9 @@ func (l *loader) parse(path string) (p parsed, fresh bool) {
 		return p, true
 	}
 	l.bytes += int64(len(b))
-	if at, what := badByte(b); at >= 0 {
+	if at, what, hint := badByte(b); at >= 0 {
 		line, col := lineCol(b, at)
-		bad(line, col, RuleSyntax, what, "save it as UTF-8 text")
+		bad(line, col, RuleSyntax, what, hint)
 		p.lost = append(p.lost, lost{})
 		return p, true
 	}

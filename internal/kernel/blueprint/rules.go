@@ -14,7 +14,7 @@ const (
 	RuleValue             = "value"
 	RuleName              = "name"
 	RuleReference         = "reference"
-	RuleSystem            = "system"
+	RuleSystem            = "one-system"
 	RuleInclude           = "include"
 	RuleEnvironment       = "environment"
 )

@@ -14,23 +14,8 @@ import (
 	"stoa/internal/kernel/blueprint"
 )
 
-// validator compiles the schema of the toy platform with a public implementation.
-func validator(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(blueprint.Schema(catalog())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("stoa.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("stoa.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
+// validator compiles the schema of the toy platform.
+func validator(t *testing.T) *jsonschema.Schema { return compileSchema(t, catalog()) }
 
 // documents gives the documents of a YAML text as a validator sees them.
 func documents(t *testing.T, text string) []any {

@@ -301,19 +301,28 @@ func marks(b []byte) int {
 	return n
 }
 
-// badByte finds the first byte that cannot be in a text file and says what it is; at is -1 if all is well.
-func badByte(b []byte) (at int, what string) {
+// badByte finds the first character that cannot be in a blueprint and says what it is; at
+// is -1 if all is well. Besides what YAML excludes (section 5.1) that is every line end
+// but \n and \r\n: the parser and we would count lines differently.
+func badByte(b []byte) (at int, what, hint string) {
 	for i := 0; i < len(b); {
+		if c := b[i]; c >= 0x20 && c < 0x7f || c == '\n' || c == '\t' {
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRune(b[i:])
 		switch {
 		case r == utf8.RuneError && n == 1:
-			return i, "is no UTF-8"
-		case r < 0x20 && r != '\t' && r != '\n' && r != '\r', r == 0x7f, r >= 0x80 && r < 0xa0 && r != 0x85, r == 0xfffe, r == 0xffff:
-			return i, fmt.Sprintf("holds the control character U+%04X", r)
+			return i, "is no UTF-8", "save it as UTF-8 text"
+		case r == '\r' && i+1 < len(b) && b[i+1] == '\n':
+		case r == '\r', r == 0x85, r == 0x2028, r == 0x2029:
+			return i, fmt.Sprintf("holds the line end U+%04X", r), "end lines with a line feed (Unix) or CR LF (Windows)"
+		case r < 0x20, r == 0x7f, r >= 0x80 && r < 0xa0, r == 0xfffe, r == 0xffff:
+			return i, fmt.Sprintf("holds the control character U+%04X", r), "delete it, or write it as \\x.. in double quotes"
 		case r == '\ufeff' && i > 0:
-			return i, "holds a byte order mark in its midst"
+			return i, "holds a byte order mark in its midst", "delete it"
 		}
 		i += n
 	}
-	return -1, ""
+	return -1, "", ""
 }
