@@ -267,9 +267,13 @@ func TestSocketPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, x := range []string{"", "relative", "/nonexistent/run", long} {
-		p, err := client.SocketPath(data, func(string) string { return x })
+		p, err := client.SocketPath(data, func(k string) string { return map[string]string{"XDG_RUNTIME_DIR": x}[k] })
 		if err != nil || !strings.HasPrefix(p, fmt.Sprintf("/tmp/stoa-%d/", os.Getuid())) || len(p) > client.MaxSocketPath {
 			t.Errorf("XDG_RUNTIME_DIR=%s: got %s, %v", x, p, err)
 		}
+	}
+	own := func(k string) string { return map[string]string{"XDG_RUNTIME_DIR": run, client.EnvRuntime: dir}[k] }
+	if p, err := client.FindSocket(data, own); err != nil || filepath.Dir(p) != dir {
+		t.Errorf("with a folder for sockets: got %s, %v, want it in %s", p, err, dir)
 	}
 }

@@ -23,9 +23,14 @@ import (
 // macOS (108 on Linux), one of them for the final zero.
 const MaxSocketPath = 103
 
+// EnvRuntime names the folder in which sockets are, and no other is looked at: for
+// tests and whoever wants platforms that do not see each other.
+const EnvRuntime = "STOA_RUNTIME"
+
 // SocketPath gives the path at which a platform with the data folder data, run by this
-// user, listens: $XDG_RUNTIME_DIR/stoa/HASH.sock, or /tmp/stoa-UID/HASH.sock where that
-// is not set or too long. HASH is of the folder's absolute path, symbolic links followed.
+// user, listens: $STOA_RUNTIME/HASH.sock, else $XDG_RUNTIME_DIR/stoa/HASH.sock, or
+// /tmp/stoa-UID/HASH.sock where that is not set or too long. HASH is of the folder's absolute
+// path, symbolic links followed.
 func SocketPath(data string, getenv func(string) string) (string, error) {
 	hash, err := dataHash(data)
 	if err != nil {
@@ -43,7 +48,7 @@ func FindSocket(data string, getenv func(string) string) (string, error) {
 		return "", err
 	}
 	dirs := runtimeDirs(os.Getuid(), getenv)
-	if info, err := os.Stat(data); err == nil {
+	if info, err := os.Stat(data); err == nil && getenv(EnvRuntime) == "" {
 		owner := ownerOf(info)
 		dirs = append(dirs, fmt.Sprintf("/run/user/%d/stoa", owner), tmpDir(owner))
 	}
@@ -113,6 +118,9 @@ func dataHash(data string) (string, error) {
 
 // runtimeDirs gives where the sockets of uid may be, the preferred one first.
 func runtimeDirs(uid int, getenv func(string) string) []string {
+	if x := getenv(EnvRuntime); filepath.IsAbs(x) {
+		return []string{x}
+	}
 	dirs := []string{tmpDir(uid)}
 	if x := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(x) {
 		dir := filepath.Join(x, "stoa")

@@ -11,7 +11,7 @@
 // Local operations are carried out here, the others by the platform, through its Unix
 // socket: that of the data folder named by --data or STOA_DATA, else of the nearest
 // .stoa folder at or above the working folder, else the only platform of this user
-// that runs.
+// that runs, which is said on stderr. What loses something does not guess so.
 //
 // Results go to stdout: a table for people, with --json the answer's JSON (a stream as
 // one object a line). Everything else goes to stderr. Whatever a service may have
@@ -130,6 +130,7 @@ func (a *app) run(ctx context.Context, s *Session) int {
 		return a.fail(ctx, s, c.Name, err)
 	}
 	if c.Destroys {
+		s.careful = true
 		if err := s.confirm(ctx, c); err != nil {
 			return a.fail(ctx, s, c.Name, err)
 		}
@@ -147,6 +148,9 @@ func (a *app) find(args []string) (Command, []string, error) {
 		if i := slices.IndexFunc(a.table, func(c Command) bool { return c.Name == name }); i >= 0 {
 			return a.table[i], args[n:], nil
 		}
+	}
+	if len(args) == 0 {
+		return Command{}, nil, &misuse{msg: "no command is named", hint: "See stoa help for all commands."}
 	}
 	if group := a.group(args[:1]); len(group) > 0 {
 		if len(args) == 1 || strings.HasPrefix(args[1], "-") {

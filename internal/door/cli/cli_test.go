@@ -167,10 +167,13 @@ func TestFindThePlatform(t *testing.T) {
 	works("below it")
 	r.env.Dir = t.TempDir()
 	works("elsewhere, the only one")
+	if code, _, stderr := r.run("service", "reset", "orders", "--yes"); code != 2 || r.resets.Load() > 0 || !strings.Contains(stderr, "--data: "+home) {
+		t.Errorf("elsewhere, what loses something: got %d %q, want 2 and the folder to name", code, stderr)
+	}
 	other := filepath.Join(t.TempDir(), "data")
 	r.serveData(other)
 	code, _, stderr := r.run("get")
-	if code != 2 || !strings.Contains(stderr, "2 platforms run here") || !strings.Contains(stderr, other) {
+	if code != 2 || !strings.Contains(stderr, "not said which platform") || !strings.Contains(stderr, other) {
 		t.Errorf("elsewhere, of two: got %d %q, want 2 and both folders", code, stderr)
 	}
 	works("by flag", "--data", other)

@@ -24,7 +24,7 @@ const (
 // complete prints what the last of words may become, one a line, a tab and its help
 // after it where there is one. It never fails and says nothing else: a shell is reading.
 func (a *app) complete(ctx context.Context, s *Session, words []string) {
-	s.Stderr = io.Discard
+	s.Stderr = io.Discard // a person is typing
 	if len(words) == 0 {
 		words = []string{""}
 	}

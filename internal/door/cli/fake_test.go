@@ -161,6 +161,22 @@ type devIn struct {
 	Command  []string `json:"command" arg:"COMMAND,after" help:"what to run"`
 }
 
+// asStoa makes the test binary the program stoa, with the fake's operations.
+const asStoa = "STOA_TEST_AS_STOA"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asStoa) == "" {
+		os.Exit(m.Run())
+	}
+	r := &rig{fake: &fake{}}
+	r.cat = host.Build(r.fake)
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	os.Exit(cli.Run(context.Background(), cli.Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Dir: dir}, r.options()))
+}
+
 // A rig runs command lines against a fake platform.
 type rig struct {
 	*fake
@@ -182,7 +198,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
-	r.vars["XDG_RUNTIME_DIR"] = run
+	r.vars["STOA_RUNTIME"] = run // no platform of this machine is seen
 	r.env = cli.Env{Getenv: func(k string) string { return r.vars[k] }, Dir: t.TempDir(), Stdin: strings.NewReader("")}
 	return r
 }

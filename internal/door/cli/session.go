@@ -29,6 +29,7 @@ type Session struct {
 
 	dial    func(context.Context, *Session) (*client.Client, error)
 	client  *client.Client
+	careful bool          // no guess which platform is meant
 	code    int           // of a command that ends without an error
 	failure func(int) int // the request's say in the code of a failure; may be nil
 }
@@ -130,14 +131,16 @@ func (s *Session) socketPath() (string, error) {
 	case 0:
 		return "", client.NotRunning("", errors.New("no platform of this user runs"))
 	case 1:
-		return running[0].Socket, nil
+		if !s.careful {
+			s.Talk("On the platform of %s", plainText(running[0].Data))
+			return running[0].Socket, nil
+		}
 	}
 	var dirs []string
 	for _, r := range running {
 		dirs = append(dirs, r.Data)
 	}
-	return "", &misuse{msg: fmt.Sprintf("%d platforms run here", len(running)),
-		hint: "Say which by --data: " + strings.Join(dirs, ", ")}
+	return "", &misuse{msg: "it is not said which platform is meant", hint: "Say it by --data: " + strings.Join(dirs, ", ")}
 }
 
 // confirm asks before something is lost. Without a person to ask it wants --yes.
