@@ -255,6 +255,12 @@ func (s *Store) catchUp(ctx context.Context) error {
 		return nil
 	}
 	for e, err := range s.log.Read(ctx, s.replay.tail) {
+		if errors.Is(err, journal.ErrCut) { // by another owner, who has gone far ahead
+			if err := s.load(ctx); err != nil {
+				return err
+			}
+			break
+		}
 		if err != nil {
 			return failed("store.commit", err)
 		}

@@ -159,13 +159,30 @@ func (s *Store) attach(ctx context.Context, log journal.Log) error {
 	if s.log != nil {
 		panic("store: opened twice")
 	}
-	first, _, err := log.Bounds(ctx)
+	s.log = log
+	if err := s.load(ctx); err != nil {
+		s.log = nil
+		return err
+	}
+	s.mu.Lock()
+	s.open = true
+	s.mu.Unlock()
+	return nil
+}
+
+// load reads the log from its first entry and shows what it holds. Whoever calls holds turn.
+func (s *Store) load(ctx context.Context) error {
+	first, _, err := s.log.Bounds(ctx)
 	if err != nil {
 		return failed("store.open", err)
 	}
+	s.mu.Lock()
+	s.infos, s.points, s.recent = nil, nil, nil
+	clear(s.deleted)
+	s.mu.Unlock()
 	s.replay = replayer{view: emptyView(), framer: framer{tail: first - 1}}
 	var recs []*record // the last checkpoint and what follows it: bounded, see retain
-	for e, err := range log.Read(ctx, s.replay.tail) {
+	for e, err := range s.log.Read(ctx, s.replay.tail) {
 		if err != nil {
 			return failed("store.open", err)
 		}
@@ -191,11 +208,7 @@ func (s *Store) attach(ctx context.Context, log journal.Log) error {
 		}
 		s.bury(rec)
 	}
-	s.log = log
 	s.publish(nil)
-	s.mu.Lock()
-	s.open = true
-	s.mu.Unlock()
 	return nil
 }
 
@@ -254,7 +267,7 @@ func (s *Store) bury(rec *record) {
 	}
 }
 
-// publish makes what was replayed the view, and wakes watchers. rec is nil at Open.
+// publish makes what was replayed the view, and wakes watchers. rec is nil after a load.
 func (s *Store) publish(rec *record) {
 	v := s.replay.view
 	s.view.Store(v)
@@ -263,13 +276,17 @@ func (s *Store) publish(rec *record) {
 		State: core.State{Revision: v.Revision, Docs: maps.Clone(v.Docs)},
 		Last:  maps.Clone(v.Last),
 	}
-	if rec == nil || rec.Kind != kindApply {
+	if rec != nil && rec.Kind == kindCheckpoint {
 		return
 	}
-	s.bury(rec)
+	if rec != nil {
+		s.bury(rec)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recent = append(s.recent, rec.event())
+	if rec != nil {
+		s.recent = append(s.recent, rec.event())
+	}
 	if n := len(s.recent) - keepRecent; n > 0 {
 		s.recent = append([]Event(nil), s.recent[n:]...)
 	}

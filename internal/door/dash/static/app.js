@@ -29,7 +29,7 @@ const traces = createTraces({ onTrace: openTrace, onSelect: (name) => { openTrac
 
 // ---- what is selected
 
-function select(service) { go({ service, trace: known.trace }); }
+function select(service) { if (service) onlyMap(false); go({ service, trace: known.trace }); }
 function openTrace(trace) { go({ service: known.selected, trace }); }
 
 function go(to) {
@@ -111,6 +111,13 @@ function remember(status) {
   for (const name of known.history.keys()) if (!status.services.some((s) => s.name === name)) known.history.delete(name);
 }
 
+// onlyMap gives the map the whole page, or takes it back.
+function onlyMap(on) {
+  mark($("main"), "data-only", on ? "map" : null);
+  mark($("only-map"), "aria-pressed", String(on));
+  say($("only-map"), on ? "Shrink" : "Expand");
+}
+
 // ---- asking
 
 let failures = 0, lastGood = 0, timer = 0, asking = false, shownRevision = null, retryAt = 0;
@@ -127,6 +134,7 @@ async function look() {
       known.graph = { ...graph, nodes: graph.nodes || [], edges: graph.edges || [] };
       known.hue = hues(known.graph.nodes.map((n) => n.context));
       shownRevision = status.revision;
+      mark($("main"), "data-many", known.graph.nodes.length > 24 ? "" : null);
       map.graph(known.graph, known.hue);
       logs.hues(known.graph.nodes, known.hue);
       say($("map-note"), known.hue.size ? `${plural(known.graph.nodes.length, "service")} in ${plural(known.hue.size, "context")}` : "");
@@ -249,4 +257,5 @@ theme($("theme"));
 $("zoom-in").addEventListener("click", () => map.camera.zoom(1.25));
 $("zoom-out").addEventListener("click", () => map.camera.zoom(0.8));
 $("zoom-fit").addEventListener("click", () => map.camera.fit());
+$("only-map").addEventListener("click", () => onlyMap(!$("main").dataset.only));
 open();

@@ -35,7 +35,8 @@ export function keyed(parent, items, key, make, change) {
   const keys = new Set(items.map(key));
   for (const [k, el] of old) if (!keys.has(k)) el.remove();
   const now = new Map();
-  let before = parent.firstElementChild;
+  let before = parent.querySelector(":scope > thead")?.nextElementSibling || parent.firstElementChild;
+  if (before?.tagName === "THEAD") before = null;
   for (const item of items) {
     const k = key(item);
     if (now.has(k)) continue;

@@ -9,9 +9,9 @@ const speed = 84;     // pixels of the map a second
 const most = 500;     // dots at once
 const pictureMs = 32; // between two pictures
 
-// frequency gives the dots a second for a rate: the rate itself up to 1/s, then its logarithm, up to 7.
+// frequency gives the dots a second for a rate: the rate itself up to 1/s, then by its logarithm, up to 5.
 export function frequency(rate) {
-  return rate <= 1 ? rate : Math.min(7, 1 + 1.3 * Math.log2(rate));
+  return rate <= 1 ? rate : Math.min(5, 1 + 0.8 * Math.log2(rate));
 }
 
 // dots draws on canvas, which covers stage.
@@ -72,7 +72,7 @@ export function dots(canvas, stage) {
       coloursAt = now;
     }
     g.setTransform(at.k * ratio, 0, 0, at.k * ratio, at.x * ratio, at.y * ratio);
-    const r = 2.6 / Math.max(0.7, Math.min(1, at.k));
+    const r = (lines.length > 60 ? 1.9 : 2.5) / Math.max(0.7, Math.min(1, at.k));
     for (const bad of [false, true]) {
       g.fillStyle = bad ? colours.bad : colours.good;
       g.beginPath();

@@ -110,10 +110,12 @@ export function verdict(services) {
   const well = all.length - bad.length - busy.length - off.length;
   const rest = bad.length && well ? `${well} of ${all.length} services are ready.` : "";
   if (!all.length) return { mood: "busy", text: "No service yet", detail: "Add one: stoa init service NAME" };
-  if (bad.length === 1) {
-    const [s] = bad;
-    const why = s.lastError ? ": " + firstLine(s.lastError) : "";
-    return { mood: mood(s), text: sentence(s) + why, detail: rest };
+  const lead = of("crit").length === 1 || bad.length === 1 ? bad[0] : null;
+  if (lead) { // the one that is down says more than those that suffer from it
+    const why = lead.lastError ? ": " + firstLine(lead.lastError) : "";
+    const others = bad.slice(1).map((s) => s.name);
+    const also = others.length ? `${listing(others)} ${others.length === 1 ? "has" : "have"} trouble too.` : "";
+    return { mood: mood(lead), text: sentence(lead) + why, detail: [also, rest].filter(Boolean).join(" ") };
   }
   if (bad.length) {
     const same = bad.every((s) => s.state === bad[0].state && s.state !== "partial" && s.state !== "ready");

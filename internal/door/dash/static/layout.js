@@ -21,18 +21,19 @@ export const GATEWAY = "gateway";
 const sweeps = 12;
 
 // sizes gives the measures of a map, in pixels: roomy up to 24 services, dense above.
-export function sizes(count, longestName, down) {
+// spread, 1 to 2, gives the gaps of the cross axis more room.
+export function sizes(count, longestName, down, spread = 1) {
   const dense = count > 24;
-  const w = Math.round(Math.min(dense ? 172 : 206, Math.max(dense ? 112 : 148, longestName * 7.6 + (dense ? 40 : 50))));
+  const w = Math.round(Math.min(dense ? 168 : 200, Math.max(dense ? 108 : 132, longestName * 7.3 + (dense ? 62 : 66))));
   const h = dense ? 34 : 56;
   return {
     dense,
     nodeM: down ? h : w, nodeC: down ? w : h,
-    gapM: down ? (dense ? 56 : 72) : (dense ? 74 : 128),
-    gapC: down ? 14 : (dense ? 9 : 18),
-    groupGap: down ? 18 : (dense ? 14 : 24),
+    gapM: down ? (dense ? 56 : 72) : (dense ? 70 : 86),
+    gapC: Math.round((down ? 14 : (dense ? 9 : 18)) * spread),
+    groupGap: Math.round((down ? 18 : (dense ? 16 : 26)) * spread),
     padM: 12, padC: 12, title: 20,
-    gateM: down ? 60 : 104, gateC: down ? 150 : 88,
+    gateM: down ? 60 : 98, gateC: down ? 150 : 88,
   };
 }
 
@@ -41,9 +42,9 @@ export function sizes(count, longestName, down) {
 //   nodes   Map of name -> {name, x, y, w, h, layer}; the gateway is one of them
 //   groups  [{name, x, y, w, h}] of named contexts; a context may have several
 //   edges   [{key, from, to, path, points, length, label: {x, y} | null}], points every few pixels
-export function layout(graph, { down = false } = {}) {
+export function layout(graph, { down = false, spread = 1 } = {}) {
   const g = normalize(graph);
-  const size = sizes(g.names.length - 1, Math.max(4, ...g.names.map((n) => n.length)), down);
+  const size = sizes(g.names.length - 1, Math.max(4, ...g.names.map((n) => n.length)), down, spread);
   const layer = layers(g);
   const groups = group(g, layer);
   const place = pack(g, layer, groups, size);
@@ -253,7 +254,7 @@ function draw(g, layer, groups, { pos, height, depth }, size, down) {
     return { name: p.name, ...rect(m, p.c + edge, mOf(p.last) + size.nodeM + size.padM - m, p.height) };
   }).sort((a, b) => cmp(a.name, b.name) || a.x - b.x || a.y - b.y);
 
-  const lines = routes(g, layer, boxes, size, depth, mOf);
+  const lines = routes(g, layer, boxes, groups, size, mOf, depth, edge);
   const taken = [...nodes.values()].map((r) => ({ ...r, node: true }));
   const edges = lines.map(({ e, segments }) => {
     const path = segments.map((s, i) => (i ? "" : "M" + xy(s[0], s[1]).map(r1).join(" ")) + "C" + [xy(s[2], s[3]), xy(s[4], s[5]), xy(s[6], s[7])].map((p) => p.map(r1).join(" ")).join(" ")).join("");
@@ -268,10 +269,18 @@ function draw(g, layer, groups, { pos, height, depth }, size, down) {
 function r1(v) { return Math.round(v * 10) / 10; }
 
 // routes gives for each edge its cubic segments [m0 c0 m1 c1 m2 c2 m3 c3] along main and cross.
-function routes(g, layer, boxes, size, depth, mOf) {
+function routes(g, layer, boxes, groups, size, mOf, depth, edge) {
   const columns = Array.from({ length: depth }, () => []);
-  boxes.forEach((b, v) => columns[layer[v]].push(b));
+  for (const p of groups) {
+    for (let l = p.first; l <= p.last; l++) {
+      const inner = (p.cols.get(l) || []).map((v) => boxes[v]).sort((a, b) => a.c - b.c);
+      columns[l].push({ key: p.key, c: p.c + edge, lc: p.height, inner });
+    }
+  }
   for (const col of columns) col.sort((a, b) => a.c - b.c);
+  // What stands in the way of an edge in a column: the nodes of its own two groups, and the others' groups as a whole.
+  const keys = g.names.map((n, v) => g.contexts[v] ? "c/" + g.contexts[v] : "n/" + n);
+  const obstacles = (l, e) => columns[l].flatMap((p) => p.key === keys[e.f] || p.key === keys[e.t] ? p.inner : [p]);
   const used = new Map(); // "layer:gap" -> edges in it
 
   // Ports spread along the side of a node, in the order of what they lead to.
@@ -297,7 +306,7 @@ function routes(g, layer, boxes, size, depth, mOf) {
     const segments = [];
     if (layer[e.t] <= layer[e.f]) return { e, segments: back(a, b, layer[e.t] === layer[e.f], c, endC, size) };
     for (let l = layer[e.f] + 1; l < layer[e.t]; l++) {
-      const gap = nearestGap(columns[l], c + (endC - c) / (layer[e.t] - l + 1), l, used);
+      const gap = nearestGap(obstacles(l, e), c + (endC - c) / (layer[e.t] - l + 1), l, used);
       const bend = (mOf(l) - m) * 0.5;
       segments.push([m, c, m + bend, c, mOf(l) - bend, gap, mOf(l), gap]);
       segments.push([mOf(l), gap, mOf(l) + size.nodeM / 3, gap, mOf(l) + size.nodeM * 2 / 3, gap, mOf(l) + size.nodeM, gap]);
@@ -332,10 +341,10 @@ function nearestGap(col, want, l, used) {
     const margin = Math.min(7, (hi - lo) / 2);
     const at = Math.max(lo + margin, Math.min(hi - margin, want));
     const cost = Math.abs(at - want);
-    if (!best || cost < best.cost) best = { cost, at, lo: lo + margin, hi: hi - margin, i };
+    if (!best || cost < best.cost) best = { cost, at, lo: lo + margin, hi: hi - margin };
   }
   if (!best) return want;
-  const key = l + ":" + best.i;
+  const key = l + ":" + Math.round(best.lo);
   const k = used.get(key) || 0;
   used.set(key, k + 1);
   const shift = (k % 2 ? 1 : -1) * Math.ceil(k / 2) * 5;
@@ -376,8 +385,8 @@ export function pointAt(points, distance) {
 // labelAt finds a free place for a label on the way, and takes it; null if there is none.
 function labelAt(points, taken) {
   const length = points[points.length - 1].at;
-  const w = 92, h = 26;
-  for (const t of [0.5, 0.58, 0.42, 0.66, 0.34, 0.74, 0.26]) {
+  const w = 56, h = 26;
+  for (const t of [0.5, 0.58, 0.42, 0.66, 0.34, 0.74, 0.8, 0.88]) {
     const p = pointAt(points, length * t);
     const r = { x: p.x - w / 2, y: p.y - h / 2, w, h };
     if (taken.some((o) => r.x < o.x + o.w && o.x < r.x + r.w && r.y < o.y + o.h && o.y < r.y + r.h)) continue;

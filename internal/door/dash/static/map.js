@@ -14,16 +14,16 @@ import { view } from "./view.js";
 export function createMap(stage, { onSelect }) {
   const pillars = h("g", { class: "pillars" }), regions = h("g", { class: "regions" });
   const edges = h("g", { class: "edges" }), labels = h("g", { class: "labels", "aria-hidden": "true" }), nodes = h("g", { class: "nodes" });
-  const world = h("g", { class: "world" }, pillars, regions, edges, nodes, labels);
-  const svg = h("svg", { class: "plan", role: "group", "aria-label": "Map of the services; arrow keys move between them, Enter opens one" }, world);
+  const ground = h("g", {}, pillars, regions, edges), front = h("g", {}, labels, nodes);
+  const svg = h("svg", { class: "plan front", role: "group", "aria-label": "Map of the services; arrow keys move between them, Enter opens one" }, front);
   const canvas = document.createElement("canvas");
   canvas.setAttribute("aria-hidden", "true");
-  stage.append(svg, canvas);
+  stage.append(h("svg", { class: "plan", "aria-hidden": "true" }, ground), canvas, svg);
 
   let graph = { nodes: [], edges: [] }, hue = new Map(), plan = null, selected = "", focused = GATEWAY;
   let services = new Map(), flows = new Map(), gateway = "";
   const camera = view(stage, (v) => {
-    world.setAttribute("transform", `translate(${v.x} ${v.y}) scale(${v.k})`);
+    for (const g of [ground, front]) g.setAttribute("transform", `translate(${v.x} ${v.y}) scale(${v.k})`);
     flow.look(v);
   }, () => onSelect(""));
   const flow = dots(canvas, stage);
@@ -33,6 +33,9 @@ export function createMap(stage, { onSelect }) {
   function redraw() {
     const down = stage.clientWidth < 560;
     plan = layout(graph, { down });
+    // Room that a small map leaves goes into its gaps.
+    const k = Math.min(1.2, stage.clientWidth / plan.width);
+    if (!down && plan.height * k < stage.clientHeight * 0.8) plan = layout(graph, { down, spread: Math.min(2, stage.clientHeight * 0.85 / (plan.height * k)) });
     mark(stage, "data-down", down ? "" : null);
     mark(stage, "data-dense", plan.dense ? "" : null);
     drawPillars();
@@ -242,7 +245,8 @@ export function createMap(stage, { onSelect }) {
   new ResizeObserver(() => {
     if (!stage.clientWidth) return;
     const down = stage.clientWidth < 560;
-    if (plan && plan.down !== down) redraw(); else camera.resized();
+    if (plan && (plan.down !== down || !plan.dense)) redraw();
+    camera.resized();
     flow.resized();
   }).observe(stage);
 

@@ -1,27 +1,29 @@
 // The table of services, trouble first. It is the map in words.
 
 import { h, say, mark, keyed, stateMark } from "./dom.js";
-import { firstLine, millis, mood, rate, share, stateText, troubleFirst } from "./format.js";
+import { firstLine, millis, mood, rate, share, troubleFirst } from "./format.js";
 
 // createServices fills the table; onSelect(name) is called for the one that is chosen.
 export function createServices({ onSelect }) {
   const $ = (id) => document.getElementById(id);
-  const body = $("services");
+  const table = $("services");
 
   function make(s) {
     const cell = (cls) => h("td", { class: cls });
-    const row = h("tr", { "data-service": s.name, "data-test": "service-row", onclick: () => onSelect(s.name) });
+    // A body of its own for each service: a row of figures, and one for what is wrong.
+    const row = h("tbody", { "data-service": s.name, "data-test": "service-row", onclick: () => onSelect(s.name) });
     row.sign = h("span", { class: "sign" });
     row.button = h("button", { type: "button", class: "name", onclick: (ev) => { ev.stopPropagation(); onSelect(s.name); } }, s.name);
     row.context = h("span", { class: "context" });
-    row.why = h("span", { class: "why" });
+    row.why = h("td", { class: "why", colspan: 6 });
+    row.whyRow = h("tr", { class: "whyrow", hidden: true }, row.why);
     row.state = cell("state"); row.rate = cell("num rate"); row.p99 = cell("num"); row.errors = cell("num errors"); row.restarts = cell("num wide");
     row.words = h("span", {});
     row.spark = spark();
     row.state.append(row.words);
     row.rateText = h("span", {});
     row.rate.append(row.spark, row.rateText);
-    row.append(h("th", { scope: "row" }, h("div", { class: "who" }, row.sign, h("div", {}, row.button, row.context, row.why))), row.state, row.rate, row.p99, row.errors, row.restarts);
+    row.append(h("tr", {}, h("th", { scope: "row" }, h("div", { class: "who" }, row.sign, row.button, row.context)), row.state, row.rate, row.p99, row.errors, row.restarts), row.whyRow);
     return row;
   }
 
@@ -36,9 +38,11 @@ export function createServices({ onSelect }) {
     const hue = known.hue.get(s.context);
     mark(row.context, "class", hue === undefined ? "context" : "context hue-" + hue);
     say(row.context, s.context || "");
-    say(row.why, s.lastError && (m === "crit" || m === "warn") ? firstLine(s.lastError, 160) : "");
-    const counted = s.state === "ready" || s.state === "crashing" || s.state === "starting";
-    say(row.words, m === "ok" && s.state === "ready" ? `${s.ready}/${s.desired} ready` : counted && s.state !== "ready" ? `${s.state} ${s.ready}/${s.desired}` : stateText(s));
+    const why = s.lastError && (m === "crit" || m === "warn") ? firstLine(s.lastError, 160) : "";
+    row.whyRow.hidden = !why;
+    say(row.why, why);
+    const counted = s.state === "crashing" || s.state === "starting";
+    say(row.words, s.state === "ready" || s.state === "partial" ? `${s.ready}/${s.desired} ready` : counted ? `${s.state} ${s.ready}/${s.desired}` : s.state);
     say(row.rateText, s.rate ? rate(s.rate) : "–");
     say(row.p99, s.rate ? millis(s.p99Millis) : "–");
     say(row.errors, s.rate && s.errorRate ? share(s.errorRate) : "–");
@@ -50,7 +54,7 @@ export function createServices({ onSelect }) {
   return {
     show(known) {
       const list = troubleFirst(known.status.services);
-      keyed(body, list, (s) => s.name, make, (row, s) => change(row, s, known));
+      keyed(table, list, (s) => s.name, make, (row, s) => change(row, s, known));
       $("services-empty").hidden = list.length > 0;
       const moods = list.map(mood);
       const bad = moods.filter((m) => m === "crit" || m === "warn").length;
@@ -66,7 +70,7 @@ export function spark(width = 48, height = 16) {
 
 export function drawSpark(el, values) {
   const w = Number(el.dataset.w), t = Number(el.dataset.h), n = 60;
-  const top = Math.max(...values, 0);
+  const top = values.length > 5 ? Math.max(...values) : 0;
   mark(el, "data-flat", top > 0 ? null : "");
   if (!top) return;
   const x = (i) => ((i + n - values.length) / (n - 1) * w).toFixed(1), y = (v) => (t - 1.5 - v / top * (t - 3)).toFixed(1);

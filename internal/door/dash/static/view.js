@@ -3,7 +3,7 @@
 // view watches stage and tells look({x, y, k}) where the world is; still() is called for a click on nothing.
 export function view(stage, look, still) {
   const at = { x: 0, y: 0, k: 1 };
-  const limits = { least: 0.08, most: 2.5, readable: 0.62, natural: 1.12 };
+  const limits = { least: 0.08, most: 2.5, readable: 0.58, natural: 1.2 };
   let width = 1, height = 1, home = null, down = false, moved = false;
 
   function apply() { look(at); }
