@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"syscall"
 	"testing"
 	"time"
@@ -17,11 +19,7 @@ import (
 )
 
 func benchProxy(b *testing.B, n int) (*proxy.Proxy, string) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		w.Write(make([]byte, 100))
-	}))
-	b.Cleanup(s.Close)
+	s := service(b)
 	p := proxy.New(proxy.Options{})
 	if err := p.Swap(bigSnapshot(n)); err != nil {
 		b.Fatal(err)
@@ -48,10 +46,18 @@ func bigSnapshot(n int) *snapshot.Snapshot {
 	return s
 }
 
-// One hop over kept connections, server, proxy and client in one process: for
-// allocations and to compare changes with each other, not with other proxies.
-func BenchmarkHop(b *testing.B) {
-	_, addr := benchProxy(b, 1)
+// service answers 100 bytes.
+func service(b *testing.B) *httptest.Server {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		w.Write(make([]byte, 100))
+	}))
+	b.Cleanup(s.Close)
+	return s
+}
+
+// drive sends b.N requests over 32 kept connections.
+func drive(b *testing.B, url string) {
 	b.SetParallelism(16)
 	tr := &http.Transport{MaxIdleConnsPerHost: 64}
 	b.Cleanup(tr.CloseIdleConnections)
@@ -60,7 +66,8 @@ func BenchmarkHop(b *testing.B) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			resp, err := tr.RoundTrip(httptest.NewRequest("GET", "http://"+addr+"/svc0/0", nil))
+			req, _ := http.NewRequest("GET", url, nil)
+			resp, err := tr.RoundTrip(req)
 			if err != nil {
 				b.Error(err)
 				return
@@ -73,32 +80,25 @@ func BenchmarkHop(b *testing.B) {
 	b.ReportMetric(float64(cpu()-before)/float64(b.N)/1e3, "cpu-us/op")
 }
 
-// The same without a proxy: what of BenchmarkHop is client and service.
-func BenchmarkDirect(b *testing.B) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		w.Write(make([]byte, 100))
-	}))
-	b.Cleanup(s.Close)
-	b.SetParallelism(16)
-	tr := &http.Transport{MaxIdleConnsPerHost: 64}
+// One hop over kept connections, service, proxy and client in one process: to compare
+// with Direct (client and service alone) and ReverseProxy, not with other programs.
+func BenchmarkHop(b *testing.B) {
+	_, addr := benchProxy(b, 1)
+	drive(b, "http://"+addr+"/svc0/0")
+}
+
+func BenchmarkDirect(b *testing.B) { drive(b, service(b).URL+"/svc0/0") }
+
+func BenchmarkReverseProxy(b *testing.B) {
+	to, _ := url.Parse(service(b).URL)
+	tr := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
 	b.Cleanup(tr.CloseIdleConnections)
-	b.ReportAllocs()
-	before := cpu()
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			resp, err := tr.RoundTrip(httptest.NewRequest("GET", s.URL+"/svc0/0", nil))
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-		}
-	})
-	b.StopTimer()
-	b.ReportMetric(float64(cpu()-before)/float64(b.N)/1e3, "cpu-us/op")
+	front := httptest.NewServer(&httputil.ReverseProxy{Transport: tr, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.SetXForwarded()
+	}})
+	b.Cleanup(front.Close)
+	drive(b, front.URL+"/svc0/0")
 }
 
 // cpu is the time of all threads of the process, user and system.
