@@ -86,6 +86,7 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 		}
 		x.held = e
 		x.rec.Endpoint, x.rec.Address, x.rec.Instance = e.ID, e.Address, e.Instance
+		before := x.sent
 		resp, a, err := x.attempt(out, e, body, length, n > 0, fresh)
 		if err == nil {
 			return resp, nil
@@ -96,6 +97,11 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 			return nil, f
 		}
 		untouched := a.body.seal()
+		if a.connected && dialing(err) && untouched {
+			// net/http took a kept connection that was dead, left it without a byte sent,
+			// and then failed to make a new one.
+			a.connected, x.sent = false, before
+		}
 		switch {
 		case !a.connected && untouched: // nothing was sent
 			if tlsFailed(err) {
@@ -210,6 +216,12 @@ func (x *exchange) attempt(out *http.Request, e *endpoint, body *requestBody, le
 		a.connected, a.answered, x.sent = true, true, Yes
 	}
 	return resp, a, err
+}
+
+// dialing says whether err is of making a connection.
+func dialing(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // dialFailed says whether an error is of a connection that did not come about, rather

@@ -47,6 +47,34 @@ func testHold(t *testing.T, open func(proxy.Options) Engine) {
 			}
 		}
 	})
+	for _, proto := range []snapshot.Protocol{snapshot.HTTP1, snapshot.H2C} {
+		t.Run("past one that died with kept connections, "+string(proto), func(t *testing.T) {
+			b := newBench(t, open, protocol(proto))
+			dead, alive := server(t, ok), server(t, ok)
+			b.SetEndpoints("svc", []snapshot.Endpoint{endpoint("dead", dead), endpoint("alive", alive)})
+			c := client(t, false)
+			for range 20 {
+				get(t, c, "http://"+b.mesh+"/")
+			}
+			dead.Listener.Close()
+			dead.CloseClientConnections()
+			for range 20 { // these may be repeated, and let the proxy notice
+				if code, body, _ := get(t, c, "http://"+b.mesh+"/"); code != 200 {
+					t.Fatalf("GET: %d %q", code, body)
+				}
+			}
+			for range 50 { // these may not
+				resp, err := c.Post("http://"+b.mesh+"/", "text/plain", strings.NewReader("body"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if resp.StatusCode != 200 {
+					t.Fatalf("POST: %d", resp.StatusCode)
+				}
+			}
+		})
+	}
 	t.Run("over the restart of the only one", func(t *testing.T) {
 		b := newBench(t, open, upstream(func(u *snapshot.Upstream) { u.Hold = patience }))
 		addr := closedPort(t)
