@@ -46,6 +46,8 @@ type Problem struct {
 	Message string `json:"message"`        // what is wrong
 	Hint    string `json:"hint,omitempty"` // what would be right
 	Rule    string `json:"rule"`           // which rule says so; `stoa explain RULE` tells more
+
+	Environment string `json:"environment,omitempty"` // in which alone it is wrong, "" for all
 }
 
 // String gives one line: position, document and field, message and hint.
@@ -59,6 +61,9 @@ func (p Problem) String() string {
 		s += subject + ": "
 	}
 	s += p.Message
+	if p.Environment != "" {
+		s += " (in " + p.Environment + ")"
+	}
 	if p.Hint != "" {
 		s += "; " + p.Hint
 	}

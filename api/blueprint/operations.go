@@ -11,17 +11,17 @@ type CheckIn struct {
 	// Dir is the folder with the System's stoa.yaml; "" means the current folder.
 	Dir string `json:"dir,omitempty" arg:"DIR,optional" help:"folder with the System's stoa.yaml; default ."`
 
-	// Env is the environment whose settings are laid over the blueprint; "" means dev.
-	Env string `json:"env,omitempty" flag:"env" help:"environment to check; default dev"`
+	// Env is the environment whose settings are laid over the blueprint; "" means each in turn.
+	Env string `json:"env,omitempty" flag:"env" help:"environment to check; default all"`
 }
 
 // CheckOut is what was found.
 type CheckOut struct {
-	Dir         string    `json:"dir"`         // as asked
-	Environment string    `json:"environment"` // that was laid over
-	Files       int       `json:"files"`       // read
-	Documents   int       `json:"documents"`   // found in them
-	Problems    []Problem `json:"problems"`    // ordered by file and line; empty means all is good
+	Dir          string    `json:"dir"`          // as asked
+	Environments []string  `json:"environments"` // that were laid over
+	Files        int       `json:"files"`        // read
+	Documents    int       `json:"documents"`    // found in them
+	Problems     []Problem `json:"problems"`     // ordered by file and line, those of one environment only after all others; empty means all is good
 }
 
 // ExitCode is 1 if there are problems, else 0.

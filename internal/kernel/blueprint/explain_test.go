@@ -116,6 +116,14 @@ func TestCheckTellsTheDoorWhatToExitWith(t *testing.T) {
 	if want := bad + `/stoa.yaml:2:1: system nme: unknown section "nme"; did you mean name?` + "\n0 documents, 1 problem\n"; err != nil || text != want {
 		t.Errorf("got %q, %v, want %q", text, err, want)
 	}
+	prod := parseArchive("-- stoa.yaml --\nkind: System\nname: shop\nenvironments: {prod: {services: {a: {scale: {min: 9}}}}}\n---\nkind: Service\nname: a\nrun: {go: .}\nscale: {max: 2}\n").write(t)
+	text, err = call[api.CheckOut](t, "check", &api.CheckIn{Dir: prod})
+	if want := prod + "/stoa.yaml:8:14: service/a scale.max: 2 is less than min, 9 (in prod)\n2 documents, 1 problem\n"; err != nil || text != want {
+		t.Errorf("got %q, %v, want %q", text, err, want)
+	}
+	if text, err = call[api.CheckOut](t, "check", &api.CheckIn{Dir: prod, Env: "dev"}); err != nil || text != "2 documents, no problems\n" {
+		t.Errorf("got %q, %v, want no problems in dev", text, err)
+	}
 	for n, want := range map[int]int{0: 0, 3: 1} {
 		if got := (api.CheckOut{Problems: make([]api.Problem, n)}).ExitCode(); got != want {
 			t.Errorf("%d problems: exit code %d, want %d", n, got, want)

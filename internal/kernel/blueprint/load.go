@@ -52,6 +52,7 @@ type Options struct {
 type Set struct {
 	Dir      string          // absolute; the Source of every document
 	Env      string          // environment that was laid over
+	Envs     []string        // names of all environments: dev, then those that are written, in their order
 	Docs     []core.Document // ordered by kind and name; only what was good of them if there are Problems
 	Problems []api.Problem   // ordered by file and position
 	Files    []string        // absolute paths of the files read, ordered
@@ -117,12 +118,13 @@ type loader struct {
 	bytes   int64           // read so far
 	nodes   int             // seen so far
 
-	drafts   []*draft
-	byRef    map[core.Ref]*draft
-	system   *draft // the System, once it is read
-	unread   bool   // whether the name of some document is not known, so that what seems to be missing may be that one
-	problems []api.Problem
-	counts   map[string]int // of problems, by file
+	drafts       []*draft
+	byRef        map[core.Ref]*draft
+	system       *draft   // the System, once it is read
+	unread       bool     // whether the name of some document is not known, so that what seems to be missing may be that one
+	environments []string // see Set.Envs
+	problems     []api.Problem
+	counts       map[string]int // of problems, by file
 }
 
 // report adds a problem. Of one file only the first maxOfFile are kept.
@@ -198,7 +200,7 @@ func ruleOf(cat *host.Catalog, f host.Finding) string {
 }
 
 func (l *loader) set() *Set {
-	s := &Set{Dir: l.dir, Env: l.env, Folders: l.folders, drafts: l.byRef}
+	s := &Set{Dir: l.dir, Env: l.env, Envs: l.environments, Folders: l.folders, drafts: l.byRef}
 	for _, d := range l.drafts {
 		if !d.stub {
 			s.Docs = append(s.Docs, d.doc)

@@ -56,6 +56,10 @@ func (Module) Declare(c *host.Catalog) {
 	}, printExplanation)
 }
 
+// maxChecked is the number of environments that check looks at if it is not told which.
+const maxChecked = 16
+
+// check loads the blueprint as it is in the environment asked for, or as it is in each.
 func check(ctx context.Context, c *host.Catalog, in api.CheckIn) (api.CheckOut, error) {
 	if in.Dir == "" {
 		in.Dir = "."
@@ -64,9 +68,30 @@ func check(ctx context.Context, c *host.Catalog, in api.CheckIn) (api.CheckOut, 
 	if err != nil {
 		return api.CheckOut{}, err
 	}
-	out := api.CheckOut{Dir: in.Dir, Environment: set.Env, Files: len(set.Files), Documents: len(set.Docs), Problems: set.Problems}
-	if out.Problems == nil {
-		out.Problems = []api.Problem{}
+	out := api.CheckOut{Dir: in.Dir, Environments: []string{set.Env}, Files: len(set.Files), Documents: len(set.Docs), Problems: append([]api.Problem{}, set.Problems...)}
+	if in.Env != "" {
+		return out, nil
+	}
+	told := map[api.Problem]bool{}
+	for _, p := range set.Problems {
+		told[p] = true
+	}
+	for _, env := range set.Envs[:min(len(set.Envs), maxChecked)] {
+		if env == set.Env {
+			continue
+		}
+		other, err := Load(ctx, in.Dir, c, Options{Env: env})
+		if err != nil {
+			return api.CheckOut{}, err
+		}
+		out.Environments = append(out.Environments, env)
+		for _, p := range other.Problems {
+			if !told[p] {
+				told[p] = true
+				p.Environment = env
+				out.Problems = append(out.Problems, p)
+			}
+		}
 	}
 	return out, nil
 }

@@ -31,10 +31,11 @@ const externalRun = "external"
 
 // overlay checks all environments and lays the chosen one over the documents.
 func (l *loader) overlay() {
+	names := []string{api.DefaultEnvironment}
+	defer func() { l.environments = names }()
 	if l.system == nil {
 		return
 	}
-	names := []string{api.DefaultEnvironment}
 	if envs := l.system.environments; envs != nil {
 		w := l.overlayWalker()
 		for k, v := range w.fields(envs, fieldEnvironments) {
