@@ -25,6 +25,7 @@ const folderFormat = 1
 //	snapshot    the last good one of the data plane
 //	stores/     databases of services: <service>/<store>/
 //	work/       folders that programs run in
+//	build/      what stoa dev has built, so that it need not be built again
 //	telemetry/  lines of output; losable
 type folder struct {
 	root string // absolute

@@ -26,7 +26,7 @@ func (h house) Declare(c *host.Catalog) {
 	host.Handle(c, admin.LoginOp, h.login, func(w printer, o admin.LoginOut) { fmt.Fprintln(w, o.URL) })
 	c.Endpoint("PUT "+artefactsPath+"{digest}", "store an artefact, sent as a tar stream", http.HandlerFunc(h.p.takeArtefact))
 	c.Endpoint("HEAD "+artefactsPath+"{digest}", "ask whether an artefact is there", http.HandlerFunc(h.p.hasOne))
-	// host.Handle(c, admin.BackupOp, h.backup, printBackup)
+	host.Handle(c, admin.BackupOp, h.backup, printBackup)
 }
 
 func (h house) down(context.Context, op.None) (admin.Done, error) {

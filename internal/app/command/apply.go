@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
+	"slices"
 	"time"
 
 	"stoa/api/core"
@@ -100,41 +100,28 @@ func prepare(ctx context.Context, s *cli.Session, dir, env string) (*change, err
 // buildsAtOnce bounds the builds; the go tool uses every core by itself.
 const buildsAtOnce = 2
 
-// build builds every document, two at a time, and tells every failure.
+// build builds every document and tells every failure.
 func (c *change) build(ctx context.Context, s *cli.Session) error {
 	b := &build.Builder{Out: c.store}
-	var all sync.WaitGroup
-	var mu sync.Mutex // guards what follows
 	failed := 0
-	slots := make(chan struct{}, buildsAtOnce)
-	for i := range c.docs {
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			d := c.docs[i]
-			began := time.Now()
-			made, err := b.Document(ctx, d)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				failed++
-				s.Talk("%-14s does not build: %v", d.Name, err)
-				if h := fault.HintOf(err); h != "" {
-					s.Talk("%-14s %s", "", h)
-				}
-				return
+	b.Documents(ctx, slices.Clone(c.docs), buildsAtOnce, func(d core.Document, m build.Made) {
+		if m.Err != nil {
+			failed++
+			s.Talk("%-14s does not build: %v", d.Name, m.Err)
+			if h := fault.HintOf(m.Err); h != "" {
+				s.Talk("%-14s %s", "", h)
 			}
-			if build.Needs(d) {
-				s.Talk("%-14s built in %s", d.Name, time.Since(began).Round(10*time.Millisecond))
-			}
-			if len(made) > 0 {
-				d = d.Clone()
-				d.Artefacts = made
-				c.docs[i] = d
-			}
-		})
-	}
-	all.Wait()
+			return
+		}
+		if build.Needs(d) {
+			s.Talk("%-14s built in %s", d.Name, m.Took.Round(10*time.Millisecond))
+		}
+		if len(m.Artefacts) > 0 {
+			i := slices.IndexFunc(c.docs, func(o core.Document) bool { return o.Ref() == d.Ref() })
+			c.docs[i] = d.Clone()
+			c.docs[i].Artefacts = m.Artefacts
+		}
+	})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

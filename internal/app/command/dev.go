@@ -255,7 +255,7 @@ func (d *developer) work(ctx context.Context) error {
 			}
 			d.view.event(e)
 		},
-	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services})
+	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services, Cache: filepath.Join(d.p.Data(), "build")})
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,8 @@ type Options struct {
 	Dir      string   // folder of the blueprint
 	Env      string   // environment
 	Services []string // only these and what they use; empty for all
-	Workers  int      // builds at once; 0 means 2
+	Workers  int      // tools that build at once; 0 means 2
+	Cache    string   // folder in which what was built stays; see build.Builder
 }
 
 // The kinds of events.
@@ -83,8 +84,8 @@ type Loop struct {
 
 	builder build.Builder
 	results chan result
+	done    chan struct{} // closed when Run no longer reads results
 	lives   sync.WaitGroup
-	slots   chan struct{} // bounds the builds at once
 
 	// All below is owned by Run.
 	set     *blueprint.Set
@@ -99,16 +100,16 @@ type Loop struct {
 
 // work is a build under way.
 type work struct {
-	cancel context.CancelFunc
-	again  bool // something changed since it began
+	again bool // something changed since it began
 }
 
 type result struct {
 	ref    core.Ref
 	made   map[string]string
-	inputs build.Inputs
 	took   time.Duration
 	err    error
+	inputs build.Inputs
+	only   bool // it tells the inputs and nothing else
 }
 
 // New returns a loop over a blueprint that was read without problems.
@@ -117,11 +118,11 @@ func New(p Ports, set *blueprint.Set, o Options) (*Loop, error) {
 		o.Workers = 2
 	}
 	l := &Loop{
-		p: p, o: o, results: make(chan result, 64), slots: make(chan struct{}, o.Workers),
+		p: p, o: o, results: make(chan result, 64), done: make(chan struct{}),
 		made: map[core.Ref]map[string]string{}, inputs: map[core.Ref]build.Inputs{}, pending: map[core.Ref]*work{},
 		ended: map[core.Ref]time.Time{},
 	}
-	l.builder.Log = p.Line
+	l.builder.Log, l.builder.Cache = p.Line, o.Cache
 	if err := l.adopt(set); err != nil {
 		return nil, err
 	}
@@ -191,6 +192,7 @@ func (l *Loop) Run(ctx context.Context, out *artefact.Store, watch bool) error {
 	l.builder.Out = out
 	ctx, cancel := context.WithCancel(ctx)
 	defer l.lives.Wait()
+	defer close(l.done)
 	defer cancel()
 	changes := make(chan fswatch.Change)
 	var watchErr chan error
@@ -255,55 +257,50 @@ func (l *Loop) tell(e Event) {
 
 // buildAll builds everything that needs building, and settles if nothing does.
 func (l *Loop) buildAll(ctx context.Context) {
-	n := 0
+	var docs []core.Document
 	for _, d := range l.docs {
 		if build.Needs(d) {
-			l.build(ctx, d)
-			n++
-		} else if made, err := l.builder.Files(d); err == nil && len(made) > 0 {
-			l.made[d.Ref()] = made
+			docs = append(docs, d)
 		}
 	}
-	if n == 0 {
+	l.build(ctx, docs)
+	if len(docs) == 0 {
 		l.results <- result{} // nothing: the loop goes on as after a build
 	}
 }
 
-// build begins to build a document, or notes that it must be built again.
-func (l *Loop) build(ctx context.Context, d core.Document) {
-	ref := d.Ref()
-	if w := l.pending[ref]; w != nil {
-		w.again = true
-		w.cancel()
+// build begins to build documents; one that is being built is noted, to be built again.
+func (l *Loop) build(ctx context.Context, docs []core.Document) {
+	var begin []core.Document
+	for _, d := range docs {
+		ref := d.Ref()
+		if w := l.pending[ref]; w != nil {
+			w.again = true
+			continue
+		}
+		l.pending[ref] = &work{}
+		begin = append(begin, d)
+		l.tell(Event{Kind: BuildBegan, Document: ref.String()})
+		l.observe(ref, core.Pending, "Building", "is being built", nil)
+	}
+	if len(begin) == 0 {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	l.pending[ref] = &work{cancel: cancel}
-	l.tell(Event{Kind: BuildBegan, Document: ref.String()})
-	l.observe(ref, core.Pending, "Building", "is being built", nil)
 	l.lives.Go(func() {
-		defer cancel()
-		select {
-		case l.slots <- struct{}{}:
-		case <-ctx.Done():
-			l.send(result{ref: ref, err: ctx.Err()})
-			return
+		l.builder.Documents(ctx, begin, l.o.Workers, func(d core.Document, m build.Made) {
+			l.send(result{ref: d.Ref(), made: m.Artefacts, took: m.Took, err: m.Err})
+		})
+		for _, d := range begin { // after the programs run: nobody waits for these
+			l.send(result{ref: d.Ref(), inputs: build.InputsOf(ctx, d), only: true})
 		}
-		began := time.Now()
-		r := result{ref: ref}
-		r.made, r.err = l.builder.Document(ctx, d)
-		r.took = time.Since(began)
-		<-l.slots
-		r.inputs = build.InputsOf(ctx, d)
-		l.send(r)
 	})
 }
 
-// send gives a result to the loop, which reads until every build has ended.
+// send gives a result to the loop, unless that has ended.
 func (l *Loop) send(r result) {
 	select {
 	case l.results <- r:
-	case <-time.After(time.Minute): // the loop has ended: nobody reads
+	case <-l.done:
 	}
 }
 
@@ -311,6 +308,12 @@ func (l *Loop) send(r result) {
 func (l *Loop) finished(ctx context.Context, r result) bool {
 	if r.ref.IsZero() {
 		return true
+	}
+	if r.only {
+		if len(r.inputs.Dirs) > 0 || l.inputs[r.ref].Tree == "" {
+			l.inputs[r.ref] = r.inputs
+		}
+		return false
 	}
 	w := l.pending[r.ref]
 	delete(l.pending, r.ref)
@@ -320,14 +323,11 @@ func (l *Loop) finished(ctx context.Context, r result) bool {
 		return false // it is no longer declared
 	}
 	if w != nil && w.again {
-		l.build(ctx, l.docs[i])
+		l.build(ctx, l.docs[i:i+1])
 		return false
 	}
 	if ctx.Err() != nil {
 		return false
-	}
-	if len(r.inputs.Dirs) > 0 || l.inputs[r.ref].Tree == "" {
-		l.inputs[r.ref] = r.inputs
 	}
 	if r.err != nil {
 		text := r.err.Error()
@@ -406,15 +406,17 @@ func (l *Loop) changed(ctx context.Context, c fswatch.Change, applied bool) {
 	if reload && !l.reload(ctx) {
 		reload = false
 	}
+	var touched []core.Document
 	for _, d := range l.docs {
 		if !build.Needs(d) {
 			continue
 		}
 		was, had := before[d.Ref()]
 		if !had || reload && buildChanged(was, d) || c.Everything || slices.ContainsFunc(c.Paths, func(p string) bool { return l.touches(d, p) }) {
-			l.build(ctx, d)
+			touched = append(touched, d)
 		}
 	}
+	l.build(ctx, touched)
 	if reload && applied {
 		l.apply(ctx, "stoa dev: the blueprint changed")
 	}

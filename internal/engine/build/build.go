@@ -40,8 +40,11 @@ const killDelay = 5 * time.Second
 // Builder builds into a store. It may be used concurrently.
 type Builder struct {
 	Out *artefact.Store
-	Tmp string                     // folder for what is being built; "" means os.TempDir
-	Log func(service, line string) // receives the output of tools, a line at a time; may be nil
+	// Cache is a folder in which binaries stay from one build to the next, so that the go
+	// tool need not link what has not changed (measured: 0.4 s instead of 1.5 s of CPU a
+	// program). It belongs to one Builder at a time; "" means a temporary one for each build.
+	Cache string
+	Log   func(service, line string) // receives the output of tools, a line at a time; may be nil
 }
 
 // Service builds a service whose blueprint lies in dir. It gives the digests by role;
@@ -89,16 +92,36 @@ func one(role string) func(string, error) (map[string]string, error) {
 }
 
 func (b *Builder) golang(ctx context.Context, name, dir, pkg string) (string, error) {
-	tmp, err := os.MkdirTemp(b.Tmp, "stoa-build-")
+	out, done, err := b.place(name)
 	if err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
 	}
-	defer os.RemoveAll(tmp)
-	bin := filepath.Join(tmp, name)
-	if err := b.tool(ctx, name, dir, []string{"go", "build", "-trimpath", "-buildvcs=false", "-o", bin, pkg}, "CGO_ENABLED=0"); err != nil {
+	defer done()
+	bin := filepath.Join(out, name)
+	if err := b.tool(ctx, name, dir, goBuild(bin, pkg), "CGO_ENABLED=0"); err != nil {
 		return "", err
 	}
-	// go build writes an archive, which cannot be executed, for a package that is not main.
+	return b.program(bin, name, pkg)
+}
+
+// goBuild gives the command that builds packages to the file, or into the folder, out.
+func goBuild(out string, pkgs ...string) []string {
+	return append([]string{"go", "build", "-trimpath", "-buildvcs=false", "-o", out}, pkgs...)
+}
+
+// place gives a folder to build into, and what to call when it is no longer needed.
+func (b *Builder) place(name string) (dir string, done func(), err error) {
+	if b.Cache != "" {
+		dir = filepath.Join(b.Cache, name)
+		return dir, func() {}, os.MkdirAll(dir, 0o700)
+	}
+	dir, err = os.MkdirTemp("", "stoa-build-")
+	return dir, func() { os.RemoveAll(dir) }, err
+}
+
+// program stores what the go tool has built. It writes an archive, which cannot be
+// executed, for a package that is not main.
+func (b *Builder) program(bin, name, pkg string) (string, error) {
 	if info, err := os.Stat(bin); err != nil || info.Mode()&0o100 == 0 {
 		return "", fault.New(fault.Invalid, pkg, "is not a program: it is no package main").WithHint("Name the package of the program in run.go of %s, as in ./cmd/%s.", name, name)
 	}
