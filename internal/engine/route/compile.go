@@ -212,9 +212,12 @@ func (t *Table) overlaps(all []template, ht *hostTable, pairs *int, report func(
 				if y.rule <= x.rule {
 					continue
 				}
-				path, xs, ys, both := relate(x.p, y.p)
 				m := sharedMethod(&t.rules[x.rule], &t.rules[y.rule])
-				if both && xs && ys && m != "" && !report(Conflict{
+				if m == "" {
+					continue
+				}
+				path, xs, ys, both := relate(x.p, y.p)
+				if both && xs && ys && !report(Conflict{
 					A: t.rules[x.rule].id(), B: t.rules[y.rule].id(),
 					Why:     "they overlap and neither is a special case of the other",
 					Example: t.example(x.rule, m, path),
