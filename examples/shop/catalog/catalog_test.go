@@ -45,6 +45,7 @@ func TestFind(t *testing.T) {
 		{"case and spaces do not matter", "  LAMP ", "", "lamp"},
 		{"all words must occur", "wool blanket", "", "blanket"},
 		{"what has it in the title comes first", "bowl", "", "bowl"},
+		{"a material, told in the details", "glass", "", "carafe tumblers"},
 		{"only in its category", "lamp", "desk", ""},
 		{"nothing", "zeppelin", "", ""},
 		{"a category, in the order of the shop", "", "desk", "clock notebook candle"},

@@ -67,7 +67,7 @@ func Load() (*Shelf, error) {
 }
 
 // Find returns the products in category (empty: any) that have every word of query
-// in their title, blurb, category or description, those with it in the title first.
+// in what is told of them, those with it in the title first.
 func (s *Shelf) Find(query, category string) []Product {
 	words := strings.Fields(strings.ToLower(query))
 	found := []Product{}
@@ -108,7 +108,11 @@ func (s *Shelf) Picture(sku string) ([]byte, error) {
 }
 
 func (p Product) text() string {
-	return strings.ToLower(p.Title + " " + p.Blurb + " " + p.Category + " " + p.Description)
+	text := p.Title + " " + p.Blurb + " " + p.Category + " " + p.Description
+	for _, d := range p.Details {
+		text += " " + d[1]
+	}
+	return strings.ToLower(text)
 }
 
 func rank(p Product, words []string) int {

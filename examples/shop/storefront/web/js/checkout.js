@@ -141,6 +141,7 @@ function form(c, left, go) {
       if (!left.aborted) go(`/orders/${order.id}?new`, { replace: true });
     } catch (err) {
       if (err.status !== 0 && err.status !== 502 && err.status !== 504) key = newKey(); // a clear no
+      if (err.orderId) store.keepOrder(err.orderId); // it came to nothing, and can be looked at all the same
       if (!left.aborted) tell(err);
     } finally {
       button.disabled = false;
