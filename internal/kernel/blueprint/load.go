@@ -13,7 +13,7 @@
 //     so a syntax error costs one document and not the rest of the file.
 //   - The walker keeps what is good of a broken document and remembers the broken places.
 //   - Checks run on what was kept. A report at, above or below a broken place is dropped,
-//     since it may only be an echo.
+//     since it may only be an echo; so is one that speaks of a broken document (echo.go).
 //   - A document that cannot be read still holds its name, so that others may refer to it.
 //     If not even that can be found out, dangling references are not reported.
 //
@@ -171,13 +171,14 @@ func (l *loader) check() {
 	for _, d := range l.drafts {
 		st.Docs[d.doc.Ref()] = d.doc
 	}
+	e := newEchoes(l.drafts)
 	for _, f := range CheckState(l.cat, st) {
 		d := l.byRef[f.Ref]
 		if d == nil {
 			l.report(api.Position{}, f.Ref.String(), f.Path, RuleReference, f.Msg, f.Hint)
 			continue
 		}
-		if d.touches(f.Path) || f.Dangling && l.unread {
+		if d.touches(f.Path) || f.Dangling && l.unread || !f.Dangling && e.may(d, f) {
 			continue
 		}
 		rule := ruleOf(l.cat, f)

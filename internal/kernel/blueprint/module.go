@@ -37,7 +37,7 @@ func (Module) Declare(c *host.Catalog) {
 			case u.Context == k.Doc.Name:
 				k.Bad(path, "a context does not use itself", "delete the relation")
 			case twice:
-				k.Bad(path, fmt.Sprintf("the relation to %s is stated already, in uses[%d]", u.Context, first), "delete one")
+				k.Bad(path, fmt.Sprintf("the relation is stated already, in uses[%d]", first), "delete one")
 			default:
 				k.Exists(path, core.KindContext, u.Context)
 			}

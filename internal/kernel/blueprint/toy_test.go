@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,9 @@ func (toy) Declare(c *host.Catalog) {
 	host.Owns(c, core.Section[[]toyUse]{Kind: core.KindService, Name: "uses", Help: "What it calls"}, func(k *host.Checker, uses []toyUse) {
 		for i, u := range uses {
 			k.Exists(fmt.Sprintf("[%d].service", i), core.KindService, u.Service)
+			if callee, ok := k.State.Docs[core.Ref{Kind: core.KindService, Name: u.Service}]; ok && slices.Contains(u.Operations, "health") && !callee.Has("health") {
+				k.Bad(fmt.Sprintf("[%d].operations", i), u.Service+" has no health", "")
+			}
 			if u.Timeout > core.Duration(1e10) {
 				k.Bad(fmt.Sprintf("[%d].timeout", i), "is longer than 10s", "")
 			}
