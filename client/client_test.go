@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,19 +48,19 @@ func dial(t *testing.T, h http.HandlerFunc, o client.Options) *client.Client {
 
 // A connection that breaks is harmless for a read; a change may have happened.
 func TestBrokenConnection(t *testing.T) {
-	asked := 0
-	c := dial(t, func(w http.ResponseWriter, r *http.Request) { asked++; panic(http.ErrAbortHandler) }, client.Options{})
+	var asked atomic.Int32
+	c := dial(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); panic(http.ErrAbortHandler) }, client.Options{})
 	_, err := client.Call(t.Context(), c, readOp, in{})
 	if !fault.Is(err, fault.Unavailable) || client.Unreachable(err) {
 		t.Errorf("a read: got %v of kind %q, want unavailable, but reached", err, fault.KindOf(err))
 	}
-	asked = 0
+	asked.Store(0)
 	_, err = client.Call(t.Context(), c, writeOp, in{})
 	if !fault.Is(err, fault.Unknown) {
 		t.Errorf("a change: got %v of kind %q, want unknown", err, fault.KindOf(err))
 	}
-	if asked != 1 {
-		t.Errorf("the change was sent %d times", asked)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the change was sent %d times", n)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 )
 
 // Reference gives the reference page of all commands in Markdown, for docs/reference/cli.md.
+// It panics if a command has a flag twice or one of a global name, so that the test of
+// the page's freshness finds that defect.
 func Reference(c *host.Catalog, commands []Command) []byte {
 	table := tableOf(Options{Catalog: c, Commands: commands})
 	var b strings.Builder
@@ -20,6 +22,7 @@ func Reference(c *host.Catalog, commands []Command) []byte {
 		fmt.Fprintf(&b, "| [`stoa %s`](#stoa-%s) | %s |\n", x.Name, strings.ReplaceAll(x.Name, " ", "-"), mdText(x.Help))
 	}
 	for _, x := range table {
+		newFlags(&Session{}, &x, c)
 		fmt.Fprintf(&b, "\n## stoa %s\n\n%s.\n\n", x.Name, mdText(sentence(x.Help)))
 		fmt.Fprintf(&b, "```\n%s\n```\n", usage(x))
 		if x.Example != "" {

@@ -75,6 +75,7 @@ func listenUnix(path, data string) (net.Listener, error) {
 type peerListener struct {
 	*net.UnixListener
 	beside string // file that goes with the socket
+	once   sync.Once
 }
 
 // peerConn is a connection whose peer is known.
@@ -107,9 +108,11 @@ func (l *peerListener) Accept() (net.Conn, error) {
 
 func (l *peerListener) Close() error {
 	err := l.UnixListener.Close()
-	if rm := os.Remove(l.beside); err == nil && !errors.Is(rm, fs.ErrNotExist) {
-		err = rm
-	}
+	l.once.Do(func() { // later it would be our successor's
+		if rm := os.Remove(l.beside); err == nil && !errors.Is(rm, fs.ErrNotExist) {
+			err = rm
+		}
+	})
 	return err
 }
 
