@@ -89,9 +89,9 @@ func (v *screen) event(e develop.Event) {
 
 // follow tells changes of state, and draws the table, until ctx ends.
 func (v *screen) follow(ctx context.Context) {
-	every := 100 * time.Millisecond
+	every := 250 * time.Millisecond
 	if v.tty != nil {
-		every = 300 * time.Millisecond
+		every = 500 * time.Millisecond
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
