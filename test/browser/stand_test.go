@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"stoa/test/browser/chrome"
 )
 
 var standPath string // of the stand-in's binary
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 		if err := build.Run(); err != nil {
 			panic("the stand-in for the platform does not build: " + err.Error())
 		}
-		return m.Run()
+		return chrome.Main(m)
 	}())
 }
 

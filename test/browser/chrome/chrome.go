@@ -32,6 +32,47 @@ import (
 // Patience is how long a wait lasts before it fails: generous, for machines that are busy.
 const Patience = 45 * time.Second
 
+// The one browser of a test binary, started by the first Open and ended by Main.
+var started struct {
+	sync.Mutex
+	ctx   context.Context
+	close []func()
+}
+
+// Main runs the tests and ends the browser: call it from TestMain.
+func Main(m *testing.M) int {
+	defer func() {
+		started.Lock()
+		defer started.Unlock()
+		for _, f := range started.close {
+			f()
+		}
+	}()
+	return m.Run()
+}
+
+// browser gives the context of the running browser.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	started.Lock()
+	defer started.Unlock()
+	if started.ctx != nil {
+		return started.ctx
+	}
+	dir, err := os.MkdirTemp("", "stoa-chrome")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), flags(t, dir)...)
+	ctx, cancel := chromedp.NewContext(alloc)
+	started.close = []func(){cancel, stop, func() { os.RemoveAll(dir) }}
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("the browser does not start: %v", err)
+	}
+	started.ctx = ctx
+	return ctx
+}
+
 // Options say what a page looks like.
 type Options struct {
 	Width, Height int      // 0: 1440 by 900
@@ -41,7 +82,7 @@ type Options struct {
 	Expect        []string // parts of console errors that the test provokes
 }
 
-// A Page is one tab of a browser of its own. Its methods fail the test.
+// A Page is one tab. Its methods fail the test.
 type Page struct {
 	t   *testing.T
 	ctx context.Context
@@ -52,15 +93,13 @@ type Page struct {
 	expect  []string
 }
 
-// Open starts a browser with one page, both gone when the test ends.
+// Open opens a page with cookies and storage of its own; it is gone when the test ends.
 func Open(t *testing.T, o Options) *Page {
 	t.Helper()
 	if o.Width == 0 {
 		o.Width, o.Height = 1440, 900
 	}
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), flags(t)...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(alloc)
+	ctx, cancel := chromedp.NewContext(browser(t), chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	p := &Page{t: t, ctx: ctx, expect: o.Expect, origins: slices.Clone(o.Origins)}
 	scheme, motion := "light", "reduce"
@@ -104,10 +143,10 @@ func (p *Page) must(what string, err error) {
 	}
 }
 
-func flags(t *testing.T) []chromedp.ExecAllocatorOption {
+func flags(t *testing.T, dir string) []chromedp.ExecAllocatorOption {
 	t.Helper()
 	return []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(find(t)), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(Patience),
+		chromedp.ExecPath(find(t)), chromedp.UserDataDir(dir), chromedp.WSURLReadTimeout(Patience),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),

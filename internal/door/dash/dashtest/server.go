@@ -154,7 +154,7 @@ func (s *Server) operation(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, t)
 	case "why":
-		answer(w, sys.why(q.Get("service"), now))
+		answer(w, sys.why(strings.TrimPrefix(q.Get("what"), "service/"), now))
 	case "logs":
 		s.logs(w, r)
 	case "restart", "stop", "start":

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"stoa/api/core"
+	"stoa/api/platform"
 	"stoa/api/telemetry"
 )
 
@@ -141,27 +142,26 @@ func (s *system) line(n int, at time.Time) (telemetry.Line, bool) {
 }
 
 // why tells the last changes of a service.
-type whyOut struct {
-	Service string   `json:"service"`
-	Changes []change `json:"changes"`
-}
-
-type change struct {
-	At       core.Time `json:"at"`
-	From     string    `json:"from"`
-	To       string    `json:"to"`
-	Reason   string    `json:"reason"`
-	Evidence []string  `json:"evidence,omitempty"`
-}
-
-func (s *system) why(service string, now time.Time) whyOut {
-	out := whyOut{Service: service}
+func (s *system) why(service string, now time.Time) platform.Why {
 	began := now.Truncate(time.Hour)
+	at := func(d time.Duration) core.Time { return core.At(began.Add(-d)) }
+	starting := core.Condition{Type: "Ready", Status: core.False, Reason: "Starting", Message: "revision 41 changed env.LEDGER", Since: at(3 * time.Minute), Revision: 41}
+	ready := core.Condition{Type: "Ready", Status: core.True, Reason: "Ready", Message: "GET /readyz answered 200 after 340 ms", Since: at(40 * time.Minute), Revision: 40}
+	out := platform.Why{Ref: core.Ref{Kind: core.KindService, Name: service}}
+	out.Transitions = append(out.Transitions, platform.Transition{At: ready.Since, From: nil, To: &ready}, platform.Transition{At: starting.Since, From: &ready, To: &starting})
 	if ill := s.state[service]; ill.LastError != "" {
-		out.Changes = append(out.Changes, change{At: core.At(began.Add(-2 * time.Minute)), From: "starting", To: "crashing", Reason: "exit 1, 5 times in 2 min", Evidence: []string{"panic: ledger: open /data/ledger.db: permission denied"}})
+		first, _, _ := strings.Cut(ill.LastError, "\n")
+		crash := core.Condition{
+			Type: "Ready", Status: core.False, Reason: "CrashLoop", Message: first, Since: at(2 * time.Minute), Revision: 41,
+			Hint: "Read its last lines: stoa logs " + service, Evidence: []string{"panic: ledger: open /data/ledger.db: permission denied", "exit status 1"},
+		}
+		out.Transitions = append(out.Transitions, platform.Transition{At: crash.Since, From: &starting, To: &crash})
+		out.Conditions = []core.Condition{crash}
+	} else {
+		again := ready
+		again.Since = at(2 * time.Minute)
+		out.Transitions = append(out.Transitions, platform.Transition{At: again.Since, From: &starting, To: &again})
+		out.Conditions = []core.Condition{again}
 	}
-	out.Changes = append(out.Changes,
-		change{At: core.At(began.Add(-3 * time.Minute)), From: "ready", To: "starting", Reason: "revision 41 changed env.LEDGER"},
-		change{At: core.At(began.Add(-40 * time.Minute)), From: "starting", To: "ready", Reason: "GET /readyz answered 200 after 340 ms"})
 	return out
 }

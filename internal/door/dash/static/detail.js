@@ -81,19 +81,25 @@ export function createDetail(pane, { onSelect, act, onTrace }) {
     asked = now; askedState = s.state;
     const service = s.name;
     try {
-      const answer = await call("why", { service });
+      const answer = await call("why", { what: "service/" + service });
       if (service === name) { why = answer; tell(); }
     } catch { /* the loop of the page reports what cannot be reached */ }
   }
 
-  // tell shows the answer to why: its changes, newest first, each with its evidence.
+  // tell shows the answer to why: what changed, newest first, each with its evidence.
   function tell() {
-    const changes = why?.changes || why?.history || [];
-    el.whySection.hidden = !changes.length;
-    keyed(el.why, changes.slice(0, 8), (c) => c.at + c.to + (c.reason || c.because || c.message), (c) => h("li", {},
-      h("div", {}, h("time", { datetime: c.at }, clock(c.at)), " ", c.from ? h("span", { class: "from" }, c.from + " → ") : null, h("strong", {}, c.to || c.state)),
-      h("p", {}, c.reason || c.because || c.message || ""),
-      c.evidence?.length ? h("pre", { tabindex: 0, "aria-label": "Evidence" }, [].concat(c.evidence).join("\n")) : null));
+    const steps = [...(why?.transitions || [])].reverse().filter((t) => t.to);
+    const list = steps.length ? steps : (why?.conditions || []).map((c) => ({ at: c.since, to: c }));
+    el.whySection.hidden = !list.length;
+    keyed(el.why, list.slice(0, 8), (t) => [t.at, t.to.type, t.to.reason].join("/"), (t) => {
+      const c = t.to;
+      const from = t.from && t.from.reason !== c.reason ? t.from.reason + " → " : "";
+      return h("li", { "data-status": c.status },
+        h("div", {}, h("time", { datetime: t.at }, clock(t.at)), " ", from ? h("span", { class: "from" }, from) : null, h("strong", {}, c.reason || c.type)),
+        c.message ? h("p", {}, c.message) : null,
+        c.hint ? h("p", { class: "fine" }, c.hint) : null,
+        c.evidence?.length ? h("pre", { tabindex: 0, "aria-label": "Evidence" }, c.evidence.join("\n")) : null);
+    });
   }
 
   return {

@@ -41,7 +41,8 @@ export function sizes(count, longestName, down, spread = 1) {
 // It gives {width, height, down, dense, nodes, groups, edges}:
 //   nodes   Map of name -> {name, x, y, w, h, layer}; the gateway is one of them
 //   groups  [{name, x, y, w, h}] of named contexts; a context may have several
-//   edges   [{key, from, to, path, points, length, label: {x, y} | null}], points every few pixels
+//   edges   [{key, from, to, path, tip, label: {x, y} | null, points, length}]; tip is where the
+//           arrow ends and its direction, points lie along the way
 export function layout(graph, { down = false, spread = 1 } = {}) {
   const g = normalize(graph);
   const size = sizes(g.names.length - 1, Math.max(4, ...g.names.map((n) => n.length)), down, spread);
@@ -163,10 +164,14 @@ function pack(g, layer, groups, size) {
       for (const v of col) { pos[v] = c; c += size.nodeC + size.gapC; }
     }
   };
+  // outer are the neighbours of a group's members outside of it: what it is drawn to.
+  for (const p of groups) p.outer = Int32Array.from([...p.cols.values()].flatMap((col) => col.flatMap((v) => near[v].filter((u) => of[u] !== p))));
   const wish = (p) => {
-    let sum = 0, k = 0;
-    for (const col of p.cols.values()) for (const v of col) for (const u of near[v]) if (of[u] !== p) { sum += centre(u); k++; }
-    return k ? sum / k : p.c + p.height / 2;
+    const { outer } = p;
+    if (!outer.length) return p.c + p.height / 2;
+    let sum = 0;
+    for (let i = 0; i < outer.length; i++) sum += centre(outer[i]);
+    return sum / outer.length;
   };
   const depth = Math.max(...layer) + 1;
   const skyline = (order) => {
@@ -257,9 +262,14 @@ function draw(g, layer, groups, { pos, height, depth }, size, down) {
   const lines = routes(g, layer, boxes, groups, size, mOf, depth, edge);
   const taken = [...nodes.values()].map((r) => ({ ...r, node: true }));
   const edges = lines.map(({ e, segments }) => {
-    const path = segments.map((s, i) => (i ? "" : "M" + xy(s[0], s[1]).map(r1).join(" ")) + "C" + [xy(s[2], s[3]), xy(s[4], s[5]), xy(s[6], s[7])].map((p) => p.map(r1).join(" ")).join(" ")).join("");
-    const { points, length } = sample(segments, xy);
-    return { key: e.key, from: g.names[e.f], to: g.names[e.t], path, points, length, label: size.dense ? null : labelAt(points, taken) };
+    let once = null; // points are made when they are first asked for: most edges of a big map never are
+    const way = () => once ||= sample(segments, down, size.dense ? 8 : 14);
+    const s = segments[segments.length - 1], [dx, dy] = xy(s[6] - s[4], s[7] - s[5]), [x, y] = xy(s[6], s[7]), d = Math.hypot(dx, dy) || 1;
+    return {
+      key: e.key, from: g.names[e.f], to: g.names[e.t], path: pathOf(segments, down), tip: { x, y, dx: dx / d, dy: dy / d },
+      label: size.dense ? null : labelAt(way().points, taken),
+      get points() { return way().points; }, get length() { return way().length; },
+    };
   });
   const total = { m: mOf(depth - 1) + (depth === 1 ? size.gateM : size.nodeM) + edge, c: height + 2 * edge };
   const [width, tall] = xy(total.m, total.c);
@@ -274,13 +284,18 @@ function routes(g, layer, boxes, groups, size, mOf, depth, edge) {
   for (const p of groups) {
     for (let l = p.first; l <= p.last; l++) {
       const inner = (p.cols.get(l) || []).map((v) => boxes[v]).sort((a, b) => a.c - b.c);
-      columns[l].push({ key: p.key, c: p.c + edge, lc: p.height, inner });
+      columns[l].push({ key: p.key, named: p.name !== "", c: p.c + edge, lc: p.height, inner });
     }
   }
   for (const col of columns) col.sort((a, b) => a.c - b.c);
   // What stands in the way of an edge in a column: the nodes of its own two groups, and the others' groups as a whole.
   const keys = g.names.map((n, v) => g.contexts[v] ? "c/" + g.contexts[v] : "n/" + n);
-  const obstacles = (l, e) => columns[l].flatMap((p) => p.key === keys[e.f] || p.key === keys[e.t] ? p.inner : [p]);
+  const named = (v) => g.contexts[v] !== "";
+  const obstacles = (l, e) => {
+    if (!named(e.f) && !named(e.t)) return columns[l];
+    const own = (p) => p.named && (p.key === keys[e.f] || p.key === keys[e.t]);
+    return columns[l].some(own) ? columns[l].flatMap((p) => own(p) ? p.inner : [p]) : columns[l];
+  };
   const used = new Map(); // "layer:gap" -> edges in it
 
   // Ports spread along the side of a node, in the order of what they lead to.
@@ -351,22 +366,37 @@ function nearestGap(col, want, l, used) {
   return Math.max(best.lo, Math.min(best.hi, best.at + shift));
 }
 
-// sample gives points along cubic segments and the length of the way.
-function sample(segments, xy) {
+function straight(s) { return s[1] === s[3] && s[3] === s[5] && s[5] === s[7]; }
+
+// pathOf gives the SVG path of segments.
+function pathOf(segments, down) {
+  const at = (m, c) => down ? r1(c) + " " + r1(m) : r1(m) + " " + r1(c);
+  const parts = ["M" + at(segments[0][0], segments[0][1])];
+  for (const s of segments) {
+    if (straight(s)) parts.push("L" + at(s[6], s[7]));
+    else parts.push("C" + at(s[2], s[3]) + " " + at(s[4], s[5]) + " " + at(s[6], s[7]));
+  }
+  return parts.join("");
+}
+
+// sample gives points along cubic segments, steps to a curve, and the length of the way.
+function sample(segments, down, steps) {
   const points = [];
-  let length = 0;
-  segments.forEach((s, i) => {
-    const steps = 14;
-    for (let k = i ? 1 : 0; k <= steps; k++) {
-      const t = k / steps, u = 1 - t;
-      const p = xy(
-        u * u * u * s[0] + 3 * u * u * t * s[2] + 3 * u * t * t * s[4] + t * t * t * s[6],
-        u * u * u * s[1] + 3 * u * u * t * s[3] + 3 * u * t * t * s[5] + t * t * t * s[7]);
-      const last = points[points.length - 1];
-      if (last) length += Math.hypot(p[0] - last.x, p[1] - last.y);
-      points.push({ x: p[0], y: p[1], at: length });
+  let length = 0, px = 0, py = 0;
+  const add = (m, c) => {
+    const x = down ? c : m, y = down ? m : c;
+    if (points.length) length += Math.hypot(x - px, y - py);
+    points.push({ x, y, at: length });
+    px = x; py = y;
+  };
+  add(segments[0][0], segments[0][1]);
+  for (const s of segments) {
+    if (straight(s)) { add(s[6], s[7]); continue; }
+    for (let k = 1; k <= steps; k++) {
+      const t = k / steps, u = 1 - t, b0 = u * u * u, b1 = 3 * u * u * t, b2 = 3 * u * t * t, b3 = t * t * t;
+      add(b0 * s[0] + b1 * s[2] + b2 * s[4] + b3 * s[6], b0 * s[1] + b1 * s[3] + b2 * s[5] + b3 * s[7]);
     }
-  });
+  }
   return { points, length };
 }
 

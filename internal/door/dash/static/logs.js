@@ -46,6 +46,7 @@ export function createLogs({ onTrace, onScope }) {
 
   function take() {
     scheduled = 0;
+    if (box.querySelector(".traceid:hover")) { setTimeout(schedule, 400); return; } // what is about to be clicked stays where it is
     if (held) { say(pause, `Go on (${fresh.length} new)`); return; }
     if (!fresh.length) return;
     const end = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
@@ -75,7 +76,7 @@ export function createLogs({ onTrace, onScope }) {
   function row(l) {
     const hue = hueOf(l.service);
     const extra = Object.entries(l.fields || {}).map(([k, v]) => `${k}=${typeof v === "object" ? JSON.stringify(v) : v}`).join(" ");
-    const lvl = levels[l.level] || (l.stream === "stderr" ? "plain" : "plain");
+    const lvl = levels[l.level] || "plain";
     return h("div", { class: "logline " + lvl, "data-test": "log-line" },
       h("time", { datetime: l.at, title: l.at }, clock(l.at)),
       h("span", { class: hue === undefined ? "who" : "who hue-" + hue, title: l.instance || l.service }, l.service),

@@ -48,14 +48,12 @@ export function createMap(stage, { onSelect }) {
     });
     keyed(edges, plan.edges, (e) => e.key, makeEdge, (el, e) => {
       for (const p of [el.line, el.hit]) mark(p, "d", e.path);
-      mark(el.head, "d", head(e.points));
+      mark(el.head, "d", head(e.tip));
     });
     keyed(labels, plan.edges, (e) => e.key, () => h("text", {}, h("tspan", { class: "rate" }), h("tspan", { class: "time" }), h("tspan", { class: "errs" })), (el, e) => {
-      const p = e.label || pointAt(e.points, e.length / 2);
+      el.placed = false;
       mark(el, "data-free", e.label ? "" : null);
-      mark(el, "x", p.x); mark(el, "y", p.y);
-      mark(el.children[0], "x", p.x); mark(el.children[1], "x", p.x);
-      mark(el.children[1], "dy", "1.15em");
+      if (e.label) placeLabel(el, e);
     });
     keyed(nodes, [...plan.nodes.values()], (n) => n.name, makeNode, placeNode);
     camera.world(plan.width, plan.height, plan.nodes.get(GATEWAY), down);
@@ -73,11 +71,8 @@ export function createMap(stage, { onSelect }) {
     });
   }
 
-  function head(points) {
-    const end = points[points.length - 1], a = points[points.length - 3];
-    const d = Math.hypot(end.x - a.x, end.y - a.y) || 1;
-    const ux = (end.x - a.x) / d, uy = (end.y - a.y) / d;
-    const p = (f, s) => `${(end.x - ux * f - uy * s).toFixed(1)} ${(end.y - uy * f + ux * s).toFixed(1)}`;
+  function head({ x, y, dx, dy }) {
+    const p = (f, s) => `${(x - dx * f - dy * s).toFixed(1)} ${(y - dy * f + dx * s).toFixed(1)}`;
     return `M${p(-2, 0)}L${p(6, 3.6)}L${p(6, -3.6)}Z`;
   }
 
@@ -134,6 +129,16 @@ export function createMap(stage, { onSelect }) {
     say(el.name, "gateway");
   }
 
+  // placeLabel puts a label on its edge. On a dense map that is done when it is first shown.
+  function placeLabel(el, e) {
+    if (el.placed) return;
+    el.placed = true;
+    const p = e.label || pointAt(e.points, e.length / 2);
+    mark(el, "x", p.x); mark(el, "y", p.y);
+    mark(el.children[0], "x", p.x); mark(el.children[1], "x", p.x);
+    mark(el.children[1], "dy", "1.15em");
+  }
+
   // ---- new figures
 
   function figures() {
@@ -144,8 +149,11 @@ export function createMap(stage, { onSelect }) {
     }
     for (const el of edges.children) edgeFigures(el, flows.get(el.getAttribute("data-edge")));
     const list = [...labels.children];
-    plan.edges.forEach((e, i) => labelFigures(list[i], flows.get(e.key)));
-    flow.edges(plan.edges.map((e) => ({ ...e, rate: flows.get(e.key)?.rate || 0, errorRate: flows.get(e.key)?.errorRate || 0 })));
+    plan.edges.forEach((e, i) => labelFigures(list[i], flows.get(e.key), e));
+    flow.edges(plan.edges.filter((e) => flows.get(e.key)?.rate > 0).map((e) => {
+      const { rate, errorRate } = flows.get(e.key);
+      return { key: e.key, points: e.points, length: e.length, rate, errorRate };
+    }));
   }
 
   function nodeFigures(el, s, name) {
@@ -186,11 +194,13 @@ export function createMap(stage, { onSelect }) {
     say(el.titleEl, `${from} calls ${to}` + (live ? `: ${rate(f.rate)}, p99 ${millis(f.p99Millis)}, ${share(f.errorRate)} errors` : ", not at the moment"));
   }
 
-  function labelFigures(el, f) {
+  function labelFigures(el, f, e) {
     const live = f && f.rate > 0;
     mark(el, "data-live", live ? "" : null);
-    mark(el, "data-bad", live && f.errorRate >= 0.05 ? "" : null);
+    const bad = live && f.errorRate >= 0.05;
+    mark(el, "data-bad", bad ? "" : null);
     if (!live) return;
+    if (bad) placeLabel(el, e);
     say(el.children[0], rate(f.rate));
     say(el.children[1], millis(f.p99Millis));
     say(el.children[2], f.errorRate ? "  " + share(f.errorRate) : "");
@@ -204,7 +214,11 @@ export function createMap(stage, { onSelect }) {
     const touch = (key) => { const [a, b] = key.split(">"); return a === selected || b === selected; };
     for (const e of plan?.edges || []) if (touch(e.key)) { near.add(e.from); near.add(e.to); }
     for (const el of edges.children) mark(el, "data-near", selected && touch(el.getAttribute("data-edge")) ? "" : null);
-    (plan?.edges || []).forEach((e, i) => mark(labels.children[i], "data-near", selected && touch(e.key) ? "" : null));
+    (plan?.edges || []).forEach((e, i) => {
+      const near = selected && touch(e.key);
+      if (near) placeLabel(labels.children[i], e);
+      mark(labels.children[i], "data-near", near ? "" : null);
+    });
     for (const el of nodes.children) {
       const name = el.getAttribute("data-service") || GATEWAY;
       mark(el, "data-near", selected && near.has(name) ? "" : null);
