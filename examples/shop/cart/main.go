@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	log := serve.Log("cart")
+	log := serve.Log()
 	db, err := sqlitedb.OpenEnv()
 	if err != nil {
 		log.Error("no database", "err", err)
@@ -27,7 +27,6 @@ func main() {
 	}
 	catalog := Catalog{Base: os.Getenv("CATALOG_URL"), Client: serve.Client(3 * time.Second)}
 	os.Exit(serve.Run(serve.Service{
-		Name:       "cart",
 		Handler:    Handler(carts, catalog, log),
 		Ready:      db.PingContext,
 		Background: func(ctx context.Context) { carts.Sweep(ctx, log) },

@@ -11,11 +11,11 @@ import (
 )
 
 func main() {
-	log := serve.Log("catalog")
+	log := serve.Log()
 	shelf, err := Load()
 	if err != nil {
 		log.Error("no products", "err", err)
 		os.Exit(1)
 	}
-	os.Exit(serve.Run(serve.Service{Name: "catalog", Handler: Handler(shelf, log)}, log))
+	os.Exit(serve.Run(serve.Service{Handler: Handler(shelf, log)}, log))
 }

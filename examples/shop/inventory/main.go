@@ -28,7 +28,7 @@ import (
 )
 
 func main() {
-	log := serve.Log("inventory")
+	log := serve.Log()
 	if err := run(log); err != nil {
 		log.Error("ended badly", "err", err)
 		os.Exit(1)

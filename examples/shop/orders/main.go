@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	log := serve.Log("orders")
+	log := serve.Log()
 	db, err := sqlitedb.OpenEnv()
 	if err != nil {
 		log.Error("no database", "err", err)
@@ -46,7 +46,6 @@ func main() {
 		log:       log,
 	}
 	os.Exit(serve.Run(serve.Service{
-		Name:       "orders",
 		Handler:    Handler(desk, Catalog{web("catalog", "CATALOG_URL")}, Carts{web("cart", "CART_URL")}, log),
 		Ready:      desk.book.Ready,
 		Background: desk.Sweep,

@@ -94,7 +94,14 @@ func (d *Desk) Carry(ctx context.Context, e Entry, card *Card) (Entry, error) {
 		if e, err = d.book.Save(ctx, e, waits); err != nil {
 			return e, err
 		}
-		d.log.InfoContext(ctx, "order went on", "order", e.Order.ID, "step", step, "status", e.Order.Status, "reason", e.Order.Reason, "tries", e.Tries)
+		log := d.log.With("order", e.Order.ID, "step", step, "status", e.Order.Status)
+		if e.Order.Reason != "" {
+			log = log.With("reason", e.Order.Reason)
+		}
+		if waits {
+			log = log.With("tries", e.Tries)
+		}
+		log.InfoContext(ctx, "order went on")
 		if waits {
 			return e, nil
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -63,7 +64,7 @@ func (h handlers) charge(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
-	h.log.InfoContext(r.Context(), "card asked", "charge", kept.ID, "order", kept.OrderID, "status", kept.Status, "reason", kept.Reason)
+	h.log.InfoContext(r.Context(), "card asked", "charge", kept.ID, "order", kept.OrderID, "status", cmp.Or(kept.Reason, kept.Status))
 	if kept.Status == "declined" {
 		return serve.Fail(http.StatusPaymentRequired, kept.Reason, "%s", sentence[kept.Reason])
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	log := serve.Log("payments")
+	log := serve.Log()
 	limit, err := strconv.ParseInt(cmp.Or(os.Getenv("DECLINE_ABOVE"), "500000"), 10, 64)
 	if err != nil {
 		log.Error("DECLINE_ABOVE: want an amount in cents", "err", err)
@@ -33,7 +33,6 @@ func main() {
 		os.Exit(1)
 	}
 	os.Exit(serve.Run(serve.Service{
-		Name:    "payments",
 		Handler: Handler(ledger, Rules{DeclineAbove: limit}, log),
 		Ready:   db.PingContext,
 		Close:   db.Close,

@@ -90,7 +90,7 @@ function traceOf(req) {
 
 function logger(traceId) {
   return (level, msg, more = {}) =>
-    console.log(JSON.stringify({ time: new Date().toISOString(), level: level.toUpperCase(), msg, service: "shipping", ...more, ...(traceId && { traceId }) }));
+    console.log(JSON.stringify({ time: new Date().toISOString(), level: level.toUpperCase(), msg, ...more, ...(traceId && { traceId }) }));
 }
 
 const server = http.createServer(async (req, res) => {

@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	log := serve.Log("storefront")
+	log := serve.Log()
 	pages, err := LoadPages()
 	if err != nil {
 		log.Error("no pages", "err", err)
@@ -29,5 +29,5 @@ func main() {
 	mux := http.NewServeMux()
 	mux.Handle("/bff/", backend.Handler())
 	mux.Handle("/", pages)
-	os.Exit(serve.Run(serve.Service{Name: "storefront", Handler: mux, Close: stock.Close}, log))
+	os.Exit(serve.Run(serve.Service{Handler: mux, Close: stock.Close}, log))
 }

@@ -32,7 +32,6 @@ const Grace = 20 * time.Second
 
 // Service is what Run needs to know of a service.
 type Service struct {
-	Name    string
 	Handler http.Handler
 
 	// Ready returns nil when the service can do its work, and otherwise the reason
@@ -48,11 +47,12 @@ type Service struct {
 	Close func() error
 }
 
-// Log returns a logger that writes JSON lines with level, msg and, when the context carries a trace, traceId.
-func Log(service string) *slog.Logger {
+// Log returns a logger that writes JSON lines with level, msg and, when the context
+// carries a trace, traceId. Who writes is known to whoever collects the lines.
+func Log() *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(cmp.Or(os.Getenv("LOG_LEVEL"), "info"))) // an unknown level is info
-	return slog.New(traced{slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level})}).With("service", service)
+	return slog.New(traced{slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level})})
 }
 
 // Run serves until SIGTERM or SIGINT and returns the exit code of the process.

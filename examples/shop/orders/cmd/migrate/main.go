@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	log := serve.Log("orders")
+	log := serve.Log()
 	db, err := sqlitedb.OpenEnv()
 	if err != nil {
 		log.Error("no database", "err", err)
