@@ -58,7 +58,7 @@ type Options struct {
 	Secrets   string // file, stronger than the System's; "" for none
 	Metrics   bool   // /metrics may be read without a session
 	StopGrace time.Duration
-	Log       *slog.Logger        // nil means slog.Default()
+	Log       *slog.Logger        // its handler gets what the platform has to say, besides what is kept as lines; nil means slog.Default()
 	Getenv    func(string) string // nil means os.Getenv
 }
 
@@ -75,7 +75,8 @@ type Platform struct {
 	node     *node.Module
 	workload *workload.Module
 	server   *httpapi.Server
-	meters   *meter.Registry
+	registry *meter.Registry
+	meters   meters
 	logins   *httpapi.Logins
 
 	held chan struct{} // closed when reconciling may begin: stoa dev builds first
@@ -89,6 +90,7 @@ type Platform struct {
 type opened struct {
 	folder    folder
 	journal   *pebblestore.Store
+	metered   journal.Store // the same, counted
 	artefacts *artefact.Store
 	marks     journal.Table
 }
@@ -101,11 +103,14 @@ func New(o Options) *Platform {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	p := &Platform{o: o, meters: meter.New(), logins: &httpapi.Logins{}, held: make(chan struct{}), down: make(chan struct{})}
+	p := &Platform{o: o, registry: meter.New(), logins: &httpapi.Logins{}, held: make(chan struct{}), down: make(chan struct{})}
+	p.Telemetry = telemetry.New(telemetry.Options{Dir: folder{root: o.Data}.logs(), Meters: p.registry})
+	o.Log = newLog(p.Telemetry, o.Log.Handler())
+	p.o.Log = o.Log
 	p.Store = store.New(store.Options{Log: o.Log})
 	p.Board = board.New(time.Now)
-	p.Telemetry = telemetry.New(telemetry.Options{Dir: folder{root: o.Data}.logs(), Meters: p.meters})
-	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.meters, Sink: p.Telemetry.Sink()})
+	p.meters = newMeters(p.registry, p)
+	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.registry, Sink: p.Telemetry.Sink()})
 
 	gate := gateway.New(gateway.Ports{
 		Folder: p.folderOf,
@@ -177,10 +182,10 @@ func (p *Platform) Run(ctx context.Context, up func()) error {
 	p.server = server
 	parts := []life.Part{
 		{Name: "journal", Run: p.runJournal},
-		p.Store.Part(func(ctx context.Context) (journal.Log, error) { return p.opened.Load().journal.Log(ctx, "resources") }),
+		p.Store.Part(func(ctx context.Context) (journal.Log, error) { return p.opened.Load().metered.Log(ctx, "resources") }),
 	}
 	parts = append(parts, p.Catalog.Parts...)
-	parts = append(parts, p.heldPart(), p.server.Part())
+	parts = append(parts, p.heldPart(), p.collector(), p.server.Part())
 	return life.Run(ctx, parts, up, life.Options{
 		Ready: func(name string, took time.Duration) { p.o.Log.Debug("ready", "part", name, "took", took) },
 	})
@@ -233,11 +238,12 @@ func (p *Platform) runJournal(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	marks, err := j.Table(ctx, "marks")
+	metered := journal.Metered(j, p.meters.call)
+	marks, err := metered.Table(ctx, "marks")
 	if err != nil {
 		return err
 	}
-	p.opened.Store(&opened{folder: f, journal: j, artefacts: a, marks: marks})
+	p.opened.Store(&opened{folder: f, journal: j, metered: metered, artefacts: a, marks: marks})
 	ready()
 	<-ctx.Done()
 	return nil
@@ -251,7 +257,8 @@ func (p *Platform) newServer() (*httpapi.Server, error) {
 	o := httpapi.Options{
 		Catalog: p.Catalog, Version: Version(), Doc: fielddocs.Of,
 		Socket: socket, Data: p.o.Data, Admin: p.o.Admin, AdminFree: p.o.AdminFree,
-		Logins: p.logins, Dash: dash.Handler(), BodyLimit: map[string]int64{"apply": 64 << 20, "plan": 64 << 20}, Log: p.o.Log,
+		Logins: p.logins, Dash: dash.Handler(), BodyLimit: map[string]int64{"apply": 64 << 20, "plan": 64 << 20},
+		Record: p.meters.operation, Log: p.o.Log,
 	}
 	if p.o.Metrics {
 		o.Open = []string{"GET /metrics"}

@@ -86,6 +86,11 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 	if err := ignoreData(set.Dir, data); err != nil {
 		return err
 	}
+	again := s.Getenv(childVariable) == laterChild
+	if again && in.Wait {
+		return fault.New(fault.Unavailable, "stoa dev", "the platform was lost while the command ran; it is not run again").WithHint("See stoa logs stoa --data %s", data)
+	}
+	in.Fresh = in.Fresh && !again
 	if in.Fresh {
 		if err := s.Confirm(ctx, "The data of all services in "+data+" will be thrown away."); err != nil {
 			return err

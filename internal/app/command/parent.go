@@ -15,8 +15,13 @@ import (
 )
 
 // childVariable marks the process that is the platform; without it dev and server are
-// its parent.
-const childVariable = "STOA_CHILD"
+// its parent. Its value says whether it is the first child, or one that was started
+// again and must not do again what is to be done once (--fresh).
+const (
+	childVariable = "STOA_CHILD"
+	firstChild    = "first"
+	laterChild    = "again"
+)
 
 // Bounds of restarting. A platform that fails is back within five seconds; one that
 // cannot stay up is given up, for its own parent (systemd, a person) to decide.
@@ -41,9 +46,11 @@ func parent(stderr io.Writer) int {
 	defer signal.Stop(signals)
 	var starts []time.Time
 	wait := restartFirst
+	which := firstChild
 	for {
 		began := time.Now()
-		code, stopped, err := oneChild(signals)
+		code, stopped, err := oneChild(signals, which)
+		which = laterChild
 		if err != nil {
 			fmt.Fprintln(stderr, "stoa:", err)
 			return 1
@@ -73,14 +80,14 @@ func parent(stderr io.Writer) int {
 
 // oneChild runs the platform once. stopped says that a signal asked for the end. A
 // child that a signal killed has the code 128 and the signal, as in a shell.
-func oneChild(signals <-chan os.Signal) (code int, stopped bool, err error) {
+func oneChild(signals <-chan os.Signal, which string) (code int, stopped bool, err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return 0, false, err
 	}
 	cmd := exec.Command(exe, os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), childVariable+"=1")
+	cmd.Env = append(os.Environ(), childVariable+"="+which)
 	cmd.SysProcAttr = deathSignal()
 	if err := cmd.Start(); err != nil {
 		return 0, false, err

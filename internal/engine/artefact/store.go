@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"stoa/api/fault"
 )
@@ -125,8 +126,12 @@ func (s *Store) settle(tmp, digest string) error {
 	if err != nil {
 		return err
 	}
+	now := time.Now()
 	if _, err := os.Lstat(dst); err == nil {
-		return nil
+		return os.Chtimes(dst, now, now) // it is young again: see Keep
+	}
+	if err := os.Chtimes(tmp, now, now); err != nil {
+		return fmt.Errorf("artefact %s: %w", digest, err)
 	}
 	if err := os.Rename(tmp, dst); err != nil {
 		if _, there := os.Lstat(dst); there == nil { // another writer was first
@@ -142,15 +147,17 @@ func (s *Store) settle(tmp, digest string) error {
 	return dir.Sync()
 }
 
-// Keep removes every artefact that keep does not hold. What runs from a removed one goes on.
-func (s *Store) Keep(keep func(digest string) bool) (removed int, err error) {
+// Keep removes every artefact that was stored, or stored again, before the given time and that keep does not
+// hold. What runs from a removed one goes on.
+func (s *Store) Keep(before time.Time, keep func(digest string) bool) (removed int, err error) {
 	entries, err := os.ReadDir(filepath.Join(s.root, "sha256"))
 	if err != nil {
 		return 0, fmt.Errorf("artefacts: %w", err)
 	}
 	for _, e := range entries {
-		if keep(prefix + e.Name()) {
-			continue
+		info, err := e.Info()
+		if err != nil || info.ModTime().After(before) || keep(prefix+e.Name()) {
+			continue // gone, young, or wanted
 		}
 		if err := removeTree(filepath.Join(s.root, "sha256", e.Name())); err != nil {
 			return removed, fmt.Errorf("artefacts: %w", err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"stoa/api/fault"
 )
@@ -153,7 +154,11 @@ func TestPutTreeRefusesLinksOutAndKeepRemoves(t *testing.T) {
 	if _, err := s.PutTree(src, nil); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "out") {
 		t.Errorf("a link out of the folder gave %v", err)
 	}
-	if n, err := s.Keep(func(string) bool { return false }); n != 1 || err != nil || s.Has(good) {
+	none := func(string) bool { return false }
+	if n, err := s.Keep(time.Now().Add(-time.Hour), none); n != 0 || err != nil || !s.Has(good) {
+		t.Errorf("Keep removed %d young ones (%v)", n, err)
+	}
+	if n, err := s.Keep(time.Now().Add(time.Hour), none); n != 1 || err != nil || s.Has(good) {
 		t.Errorf("Keep removed %d (%v), still there: %v", n, err, s.Has(good))
 	}
 }
