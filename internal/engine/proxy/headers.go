@@ -98,6 +98,7 @@ func requestHeaders(in *http.Request, l *listener) (h http.Header, bad string) {
 				delete(h, name)
 			}
 		}
+		dropCookies(h, privateCookies)
 		host, _, err := net.SplitHostPort(in.RemoteAddr)
 		if err != nil {
 			host = in.RemoteAddr
@@ -117,6 +118,41 @@ func requestHeaders(in *http.Request, l *listener) (h http.Header, bad string) {
 		}
 	}
 	return h, bad
+}
+
+// privateCookies begins the names of cookies that are Stoa's own. Cookies know no port
+// (RFC 6265, section 8.5): a browser that is logged in to the dashboard of this host
+// sends that session to the gateway too, and no service may have it.
+const privateCookies = "stoa_session_"
+
+// dropCookies takes the cookies whose name begins with prefix out of h and leaves the
+// others as they came.
+func dropCookies(h http.Header, prefix string) {
+	fields := h["Cookie"]
+	kept := fields[:0:0]
+	changed := false
+	for _, f := range fields {
+		if !strings.Contains(f, prefix) {
+			kept = append(kept, f)
+			continue
+		}
+		var pairs []string
+		for pair := range strings.SplitSeq(f, ";") {
+			if pair = textproto.TrimString(pair); !strings.HasPrefix(pair, prefix) && pair != "" {
+				pairs = append(pairs, pair)
+			}
+		}
+		changed = true
+		if len(pairs) > 0 {
+			kept = append(kept, strings.Join(pairs, "; "))
+		}
+	}
+	switch {
+	case changed && len(kept) == 0:
+		delete(h, "Cookie")
+	case changed:
+		h["Cookie"] = kept
+	}
 }
 
 // trace continues the caller's trace or begins one, notes it in rec, and puts our span
