@@ -39,3 +39,34 @@ func TestPictures(t *testing.T) {
 		}
 	}
 }
+
+// TestPicturesOfParts takes pictures of what is not seen at first: one service, one trace, an old picture, the end of a session.
+func TestPicturesOfParts(t *testing.T) {
+	dir := os.Getenv("STOA_SHOTS")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	for _, dark := range []bool{false, true} {
+		theme := map[bool]string{false: "light", true: "dark"}[dark]
+		t.Run(theme, func(t *testing.T) {
+			s := start(t, "trouble")
+			p := chrome.Open(t, chrome.Options{Dark: dark, Motion: true, Expect: []string{"ERR_", "Failed to load", "401"}})
+			p.Go(s.login + "&service=payments")
+			p.Until("the detail is there", opened+` && document.querySelector('[data-test=why] li')`)
+			p.Picture(filepath.Join(dir, "part-detail-"+theme+".png"))
+			p.Click(`[data-test=back]`)
+			p.Until("traces are there", `document.querySelector('[data-test=trace-row][data-bad]')`)
+			p.Click(`[data-test=trace-row][data-bad] .name`)
+			p.Until("the waterfall is there", `document.querySelectorAll('[data-test=span]').length > 2`)
+			p.Picture(filepath.Join(dir, "part-trace-"+theme+".png"))
+			p.Click(`#trace .close`)
+			s.tell("break")
+			p.Until("it is stale", `document.body.hasAttribute("data-stale")`)
+			p.Picture(filepath.Join(dir, "part-stale-"+theme+".png"))
+			s.tell("mend")
+			s.tell("expire")
+			p.Until("it is closed", `document.body.dataset.phase === "closed"`)
+			p.Picture(filepath.Join(dir, "part-closed-"+theme+".png"))
+		})
+	}
+}

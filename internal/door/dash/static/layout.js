@@ -212,7 +212,7 @@ function pack(g, layer, groups, size) {
   }
   groups.forEach((p, i) => { p.cols = best.cols[i]; });
   const height = skyline(best.order);
-  relax(groups, height, wish, inside, size, depth, 10);
+  relax(groups, height, wish, inside, size, depth, 28);
   return { pos, height, depth };
 }
 
@@ -231,7 +231,7 @@ function relax(groups, height, wish, inside, size, depth, rounds) {
         if (at > 0) lo = Math.max(lo, col[at - 1].c + col[at - 1].height + size.groupGap);
         if (at < col.length - 1) hi = Math.min(hi, col[at + 1].c - size.groupGap - p.height);
       }
-      p.c = Math.max(lo, Math.min(hi, wish(p) - p.height / 2));
+      p.c = Math.round(Math.max(lo, Math.min(hi, wish(p) - p.height / 2)));
       inside(p);
     }
   }
