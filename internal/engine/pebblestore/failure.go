@@ -95,9 +95,12 @@ func (f *failure) blocked() error {
 	}
 }
 
-// read turns an error of reading into the port's: damage is fatal, all else passes.
-func (f *failure) read(err error) error {
-	if pebble.IsCorruptionError(err) {
+// readErr turns an error of reading into the port's: damage is fatal, all else passes.
+func (f *failure) readErr(err error) error {
+	if err == nil || errors.Is(err, journal.ErrDown) {
+		return err
+	}
+	if pebble.IsCorruptionError(err) || errors.Is(err, errFormat) {
 		f.fail(fmt.Errorf("damaged: %w", err))
 	}
 	return fmt.Errorf("%w: %w", journal.ErrDown, err)

@@ -67,7 +67,7 @@ func (s *Store) openLog(name string, id uint32) (*log, error) {
 	l.last, l.sum = l.cut.first-1, l.cut.sum
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: idKey(kindEntry, id), UpperBound: idKey(kindEntry, id+1)})
 	if err != nil {
-		return nil, s.read(err)
+		return nil, s.readErr(err)
 	}
 	if it.Last() {
 		if seq := entrySeq(it.Key()); seq > l.last { // the front may be beyond entries not yet deleted
@@ -78,7 +78,7 @@ func (s *Store) openLog(name string, id uint32) (*log, error) {
 		}
 	}
 	if cerr := it.Close(); cerr != nil {
-		err = s.read(cerr)
+		err = s.readErr(cerr)
 	}
 	l.first, l.end = l.cut.first, l.last
 	return l, err
@@ -260,11 +260,11 @@ func (l *log) chunk(ctx context.Context, after journal.Seq) (chunk []journal.Ent
 	}
 	it, err := l.s.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(l.id, after+1), UpperBound: entryKey(l.id, end+1)})
 	if err != nil {
-		return nil, l.s.read(err)
+		return nil, l.s.readErr(err)
 	}
 	defer func() {
 		if cerr := it.Close(); cerr != nil && err == nil {
-			err = l.s.read(cerr)
+			err = l.s.readErr(cerr)
 		}
 	}()
 	bytes := 0
@@ -280,7 +280,7 @@ func (l *log) chunk(ctx context.Context, after journal.Seq) (chunk []journal.Ent
 		chunk, bytes, after = append(chunk, e), bytes+len(it.Value()), seq
 	}
 	if err := it.Error(); err != nil {
-		return chunk, l.s.read(err)
+		return chunk, l.s.readErr(err)
 	}
 	if len(chunk) > 0 {
 		return chunk, nil

@@ -241,12 +241,18 @@ func (s *Store) load() error {
 
 // get reads one key, nil if absent. It is for the writer and for those who hold use.
 func (s *Store) get(key []byte) ([]byte, error) {
-	v, closer, err := s.db.Get(key)
-	if notFound(err) {
+	v, err := get(s.db, key)
+	return v, s.readErr(err)
+}
+
+// get gives a copy of a value; an empty one is not nil.
+func get(db *pebble.DB, key []byte) ([]byte, error) {
+	v, closer, err := db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, s.read(err)
+		return nil, err
 	}
 	v = append(make([]byte, 0, len(v)), v...)
 	return v, closer.Close()

@@ -210,11 +210,11 @@ func (t *table) chunk(ctx context.Context, prefix, from string) (chunk []journal
 	defer leave()
 	it, err := t.s.db.NewIter(&pebble.IterOptions{LowerBound: valueKey(t.id, from), UpperBound: afterPrefix(valueKey(t.id, prefix))})
 	if err != nil {
-		return nil, "", false, t.s.read(err)
+		return nil, "", false, t.s.readErr(err)
 	}
 	defer func() {
 		if cerr := it.Close(); cerr != nil && err == nil {
-			err = t.s.read(cerr)
+			err = t.s.readErr(cerr)
 		}
 	}()
 	bytes := 0
@@ -231,7 +231,7 @@ func (t *table) chunk(ctx context.Context, prefix, from string) (chunk []journal
 		chunk, bytes = append(chunk, journal.KV{Key: key, Value: slices.Clone(v), Rev: rev}), bytes+len(v)
 	}
 	if err := it.Error(); err != nil {
-		return nil, "", false, t.s.read(err)
+		return nil, "", false, t.s.readErr(err)
 	}
 	return t.grounded(chunk, prefix, from, next, more), next, more, nil
 }

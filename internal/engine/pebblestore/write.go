@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -221,6 +220,3 @@ func (f flight) answer(err error) {
 		a.done <- err
 	}
 }
-
-// notFound says whether err is Pebble's "no such key".
-func notFound(err error) bool { return errors.Is(err, pebble.ErrNotFound) }
