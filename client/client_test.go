@@ -83,7 +83,7 @@ func TestTimeRunsOut(t *testing.T) {
 func TestNotStoa(t *testing.T) {
 	for _, h := range []http.HandlerFunc{
 		http.NotFound,
-		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) },
+		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 		func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") },
 		func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(502); io.WriteString(w, "bad gateway") },
 	} {

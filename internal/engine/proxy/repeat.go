@@ -101,6 +101,5 @@ func repeatable(r *http.Request) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
 		return true
 	}
-	return len(r.Header["Idempotency-Key"])+len(r.Header["idempotency-key"])+
-		len(r.Header["X-Idempotency-Key"])+len(r.Header["x-idempotency-key"]) > 0
+	return len(r.Header["Idempotency-Key"])+len(r.Header["X-Idempotency-Key"]) > 0
 }

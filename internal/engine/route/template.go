@@ -68,9 +68,6 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// key is the pattern without its names: equal for /a/{x} and /a/{y}.
-func (p pattern) key() string { return "/" + strings.Join(p.segs, "/") }
-
 // sample is a path that the pattern matches.
 func (p pattern) sample() string {
 	b := make([]string, len(p.segs))

@@ -66,7 +66,7 @@ func CheckPrefix(prefix string) error {
 func checkBytes(key string) error {
 	for i := range len(key) {
 		if !keyByte(key[i]) {
-			return fmt.Errorf("%w: %q has %q, allowed are letters, digits and - / _ = .", ErrKey, key, key[i])
+			return fmt.Errorf("%w: %q has %q, which is none of letters, digits and the five - / _ = . of keys", ErrKey, key, key[i])
 		}
 	}
 	return nil

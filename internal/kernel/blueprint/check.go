@@ -92,7 +92,7 @@ func Strict(cat *host.Catalog, d core.Document) []host.Finding {
 // jsonNode gives the nodes of a JSON text.
 func jsonNode(raw []byte) (*yaml.Node, error) {
 	if len(raw) > maxFileBytes {
-		return nil, tooLarge
+		return nil, errTooLarge
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()

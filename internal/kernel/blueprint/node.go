@@ -70,7 +70,7 @@ func (l *loader) parse(path string) (p parsed, fresh bool) {
 	}
 	b, err := readFile(path)
 	switch {
-	case errors.Is(err, tooLarge):
+	case errors.Is(err, errTooLarge):
 		bad(0, 0, RuleLimit, "is larger than 1 MiB", "split it: every folder may have a "+api.FileName)
 	case err != nil:
 		bad(0, 0, RuleInclude, "cannot be read: "+cause(err), "")

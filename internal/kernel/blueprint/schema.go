@@ -124,12 +124,11 @@ func (s *schemas) inlineContext() object {
 // environment gives the schema of one environment.
 func (s *schemas) environment() object {
 	service := s.settings(core.KindService, serviceSettings)
-	if run, ok := service["run"]; ok {
+	if _, ok := service["run"]; ok {
 		delete(service, "run")
 		sec, _ := s.find(core.KindService, "run")
 		if f, ok := s.shapes.of(sec).Field(externalRun); ok {
-			run = object{"type": "object", "properties": object{externalRun: s.types.Field(f)}, "additionalProperties": false}
-			service["run"] = run
+			service["run"] = object{"type": "object", "properties": object{externalRun: s.types.Field(f)}, "additionalProperties": false}
 		}
 	}
 	system := s.settings(core.KindSystem, systemSettings)

@@ -223,8 +223,8 @@ func (l *loader) rel(path string) string {
 	return filepath.ToSlash(path)
 }
 
-// tooLarge is the failure of a file over the limit.
-var tooLarge = errors.New("is larger than 1 MiB")
+// errTooLarge is the failure of a file over the limit.
+var errTooLarge = errors.New("is larger than 1 MiB")
 
 // readFile reads a regular file up to the limit.
 func readFile(path string) ([]byte, error) {
@@ -236,7 +236,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, errors.New("is no regular file")
 	}
 	if fi.Size() > maxFileBytes {
-		return nil, tooLarge
+		return nil, errTooLarge
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -245,7 +245,7 @@ func readFile(path string) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	if err == nil && len(b) > maxFileBytes {
-		err = tooLarge
+		err = errTooLarge
 	}
 	return b, err
 }

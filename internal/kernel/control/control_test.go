@@ -105,7 +105,6 @@ func (f *fakeSource) Watch(ctx context.Context, from uint64) iter.Seq2[store.Eve
 
 // journal notes calls with the time since the test began, in milliseconds.
 type journal struct {
-	began time.Time
 	mu    sync.Mutex
 	lines []string
 }
