@@ -193,7 +193,7 @@ func apply(ctx context.Context, s *cli.Session, in ApplyIn) error {
 	if limit == 0 {
 		limit = 5 * time.Minute
 	}
-	if err := untilReady(ctx, cl, limit); err != nil {
+	if err := untilReady(ctx, cl, out.Revision, limit); err != nil {
 		return err
 	}
 	s.Talk("Every service is ready.")

@@ -94,7 +94,7 @@ func upAndReady(ctx context.Context, s *cli.Session, data string, limit time.Dur
 		return err
 	}
 	defer c.Close()
-	return untilReady(ctx, c, limit)
+	return untilReady(ctx, c, 0, limit)
 }
 
 // withoutDetach gives the command line without the flag.

@@ -365,12 +365,12 @@ func (d *developer) allReady(ctx context.Context) error {
 	if limit == 0 {
 		limit = 5 * time.Minute
 	}
-	return untilReady(ctx, d.c, limit)
+	return untilReady(ctx, d.c, 0, limit)
 }
 
-// untilReady waits until every service of a platform is ready. One that cannot become
-// ready by itself is an error at once.
-func untilReady(ctx context.Context, c *client.Client, limit time.Duration) error {
+// untilReady waits until every service of a platform is ready with what the revision
+// asks for. One that cannot become ready by itself is an error at once.
+func untilReady(ctx context.Context, c *client.Client, revision uint64, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -383,14 +383,18 @@ func untilReady(ctx context.Context, c *client.Client, limit time.Duration) erro
 		for _, v := range status.Services {
 			switch v.State {
 			case workload.StateReady, workload.StateExternal, workload.StateStopped:
-			case workload.StateFailed, workload.StateCrashing:
-				if v.State == workload.StateFailed || v.Restarts >= 4 {
-					return fault.New(fault.Unavailable, "service/"+v.Name, "is %s: %s", v.State, v.LastError).WithHint("See stoa why %s", v.Name)
+				if v.Revision < revision {
+					waits = append(waits, v.Name)
 				}
-				waits = append(waits, v.Name)
-			default:
-				waits = append(waits, v.Name)
+				continue
+			case workload.StateFailed:
+				return hopeless(v)
+			case workload.StateCrashing, workload.StateRolling:
+				if v.LastError != "" && restartsOf(v) >= 4 {
+					return hopeless(v)
+				}
 			}
+			waits = append(waits, v.Name)
 		}
 		if len(waits) == 0 && len(status.Services) > 0 {
 			return nil
@@ -404,6 +408,20 @@ func untilReady(ctx context.Context, c *client.Client, limit time.Duration) erro
 			return ctx.Err()
 		}
 	}
+}
+
+func hopeless(v workload.Service) error {
+	return fault.New(fault.Unavailable, "service/"+v.Name, "is %s: %s", v.State, v.LastError).WithHint("See stoa why %s", v.Name)
+}
+
+// restartsOf gives how often an instance that is not ready was started again.
+func restartsOf(v workload.Service) (most int) {
+	for _, in := range v.Instances {
+		if in.State != "ready" {
+			most = max(most, in.Restarts)
+		}
+	}
+	return most
 }
 
 // command runs what --wait was given, with the addresses in its environment.

@@ -90,7 +90,9 @@ func (m *Module) plan(_ context.Context, in api.PlanIn) (api.Plan, error) {
 		return api.Plan{}, err
 	}
 	v := m.p.Store.View()
-	p := m.planner().Plan(v.State, in.Documents, apply.Scope{Source: in.Source, TakeOver: in.TakeOver})
+	planner := m.planner()
+	planner.HasArtefact = nil // they are stored by the apply, if there is one
+	p := planner.Plan(v.State, in.Documents, apply.Scope{Source: in.Source, TakeOver: in.TakeOver})
 	p.Plan.Reads = map[string]uint64{}
 	for _, ref := range p.Reads {
 		p.Plan.Reads[ref.String()] = v.Last[ref].Revision

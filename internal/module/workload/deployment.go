@@ -23,6 +23,7 @@ type deployment struct {
 	doc      core.Document              // as last reconciled; guarded by mu
 	form     string                     // go, command, static or external; guarded by mu
 	want     release                    // guarded by mu
+	revision uint64                     // that it was last reconciled to; guarded by mu
 	desired  int                        // instances; guarded by mu
 	slots    []*slot                    // guarded by mu
 	paused   int                        // counts who keeps it stopped for a moment; guarded by mu
@@ -54,7 +55,7 @@ func (d *deployment) reconcile(ctx context.Context, doc core.Document, state cor
 	if d.stopped || d.paused > 0 || d.loan != nil && d.loan.attach {
 		count = 0
 	}
-	d.desired = count
+	d.desired, d.revision = count, state.Revision
 	form, nonce := d.form, d.nonce
 	d.mu.Unlock()
 

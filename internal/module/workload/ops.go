@@ -127,7 +127,7 @@ func (m *Module) observed(doc core.Document) workload.Service {
 	s.Rate, s.P99Millis, s.ErrorRate = m.p.Rates(doc.Name)
 	form := formOf(workload.RunSection.Of(doc))
 	if form == formStatic {
-		s.Desired = 0
+		s.Desired, s.Revision = 0, m.p.State().Revision
 		if staticCondition(doc, 0).Status == core.True {
 			s.State = workload.StateReady
 		}
@@ -140,7 +140,8 @@ func (m *Module) observed(doc core.Document) workload.Service {
 	c := d.condition()
 	d.mu.Lock()
 	slots, l := slices.Clone(d.slots), d.loan
-	s.Desired, s.Restarts, s.LastError = d.desired, d.restarts, d.lastErr
+	s.Desired, s.Restarts, s.LastError, s.Revision = d.desired, d.restarts, d.lastErr, d.revision
+	want := d.want.id
 	d.mu.Unlock()
 	for _, slot := range slots {
 		if slot.over() {
@@ -150,6 +151,9 @@ func (m *Module) observed(doc core.Document) workload.Service {
 		s.Restarts += in.Restarts
 		if in.State == phaseReady {
 			s.Ready++
+			if form == formExternal || slot.release.id == want {
+				s.Updated++
+			}
 			if s.Address == "" {
 				s.Address = in.Address
 			}
@@ -159,7 +163,7 @@ func (m *Module) observed(doc core.Document) workload.Service {
 	if l != nil && l.attach {
 		s.Desired = 1
 		if in := l.observed(); in.State == phaseReady {
-			s.Ready, s.Address = s.Ready+1, in.Address
+			s.Ready, s.Updated, s.Address = s.Ready+1, s.Updated+1, in.Address
 		}
 		s.Instances = append(s.Instances, l.observed())
 	}
@@ -184,6 +188,8 @@ func stateOf(c core.Condition, s workload.Service, form string) string {
 		return workload.StateBuilding
 	case c.Reason == "JobFailed" || c.Reason == "BuildFailed":
 		return workload.StateFailed
+	case s.Ready >= s.Desired && s.Updated < s.Desired:
+		return workload.StateRolling
 	case s.Ready >= s.Desired && s.Ready > 0:
 		return workload.StateReady
 	case s.Ready > 0:

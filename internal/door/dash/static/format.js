@@ -66,7 +66,7 @@ export function mood(s) {
   switch (s.state) {
     case "crashing": case "failed": case "down": return "crit";
     case "partial": return "warn";
-    case "building": case "starting": return "busy";
+    case "building": case "starting": case "rolling": return "busy";
     case "stopped": return "off";
   }
   return s.errorRate >= failing && s.rate > 0 ? "warn" : "ok";
