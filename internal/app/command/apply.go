@@ -131,6 +131,9 @@ func (c *change) build(ctx context.Context, s *cli.Session) error {
 	return nil
 }
 
+// codeChanges is the exit code of plan --exit-code when there is something to do.
+const codeChanges = 2
+
 func plan(ctx context.Context, s *cli.Session, in PlanIn) error {
 	c, err := prepare(ctx, s, in.Dir, in.Env)
 	if err != nil {
@@ -150,9 +153,9 @@ func plan(ctx context.Context, s *cli.Session, in PlanIn) error {
 	}
 	switch {
 	case len(p.Problems) > 0:
-		return cli.Exit(cli.CodeFailed)
+		s.Done(cli.CodeFailed)
 	case in.ExitCode && !p.Empty():
-		return cli.Exit(2)
+		s.Done(codeChanges)
 	}
 	return nil
 }

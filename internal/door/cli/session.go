@@ -45,6 +45,9 @@ func (s *Session) Talk(format string, args ...any) {
 // A result with a method ExitCode() int decides the exit code.
 func (s *Session) Show(out any) error { return s.show(nil, out, false) }
 
+// Done sets the exit code of a command that ends well, where it means something else than 0.
+func (s *Session) Done(code int) { s.code = code }
+
 // Event writes one of many results to stdout: as one line of JSON with --json, else as text.
 func (s *Session) Event(out any, text string) error {
 	if s.JSON {
