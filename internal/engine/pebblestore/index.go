@@ -193,7 +193,7 @@ type projection struct {
 	s    *Indexes
 	name string
 
-	id   uint32
+	id uint32
 
 	feed sync.Mutex // held over reading a position and moving it; readers need no lock, Pebble shows whole batches
 }
