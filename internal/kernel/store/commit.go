@@ -201,7 +201,7 @@ func difference(v *View, c Change) ([]item, error) {
 // append writes one record and replays it. Whoever calls holds turn. The error is
 // ErrStale when another wrote first; the record is then not in the log.
 func (s *Store) append(ctx context.Context, h header, items []item) (*record, error) {
-	entries, err := encode(h, items)
+	entries, err := encode(h, items, s.o.entry)
 	if err != nil {
 		return nil, err
 	}
@@ -213,8 +213,11 @@ func (s *Store) append(ctx context.Context, h header, items []item) (*record, er
 		s.n++
 		e = slices.Insert(e, 0, journal.Mark(s.owner, s.n))
 		seq, err := s.log.Append(ctx, s.replay.tail, e...)
-		if errors.Is(err, journal.ErrUnknown) || errors.Is(err, journal.ErrStale) {
+		if first := err; errors.Is(first, journal.ErrUnknown) || errors.Is(first, journal.ErrStale) {
 			seq, err = journal.Settle(ctx, s.log, s.replay.tail, e...)
+			if errors.Is(err, journal.ErrCut) && errors.Is(first, journal.ErrStale) {
+				err = journal.ErrStale // what took our place has been cut already
+			}
 		}
 		if errors.Is(err, journal.ErrStale) {
 			s.behind = true

@@ -37,7 +37,7 @@ func (s *script) change(rev uint64) store.Change {
 	switch rev % bigEvery {
 	case 0:
 		for i := range 3 {
-			c.Puts = append(c.Puts, doc(fmt.Sprintf("big%d", i), strings.Repeat(fmt.Sprint(rev%10), 350_000)))
+			c.Puts = append(c.Puts, doc(fmt.Sprintf("big%d", i), strings.Repeat(fmt.Sprint(rev%10), 1500)))
 		}
 	case 4: // the checkpoints at 100, 300, ... are of several entries too
 		for i := range 3 {
@@ -124,7 +124,7 @@ func cuts(t *testing.T, n int, wrap func(journal.Log) (journal.Log, func())) (lo
 			t.Fatal(err)
 		}
 		l, stop := wrap(l)
-		s := open(t, l, store.Options{Revisions: 40, Least: 5})
+		s := open(t, l, store.SmallEntries(store.Options{Revisions: 40, Least: 5}))
 		got := s.State()
 		same(t, fmt.Sprintf("after cut %d", i), got, sc.at(got.Revision))
 		if h := s.History(0); got.Revision > 0 && len(h) > 0 {
@@ -206,7 +206,7 @@ func cuts(t *testing.T, n int, wrap func(journal.Log) (journal.Log, func())) (lo
 // Whenever the power goes off, no acknowledged revision is lost, none is there by half,
 // and the history that is kept can be read.
 func TestPowerCuts(t *testing.T) {
-	n := 60
+	n := 80
 	if os.Getenv("STOA_LONG") != "" {
 		n = 1000
 	}

@@ -133,9 +133,10 @@ func (h *header) count(items []item) {
 	}
 }
 
-// encode gives the items of each entry of the record, without the mark.
-func encode(h header, items []item) ([][][]byte, error) {
-	const room = journal.MaxEntry - headerRoom
+// encode gives the items of each entry of the record, without the mark. No entry takes
+// more than maxEntry bytes.
+func encode(h header, items []item, maxEntry int) ([][][]byte, error) {
+	room := maxEntry - headerRoom
 	h.Version = recordVersion
 	var parts [][][]byte
 	var part [][]byte

@@ -49,6 +49,10 @@ type Options struct {
 	Least     int              // 0 means 10
 	Now       func() time.Time // nil means time.Now
 	Log       *slog.Logger     // nil means slog.Default()
+
+	// entry is the most bytes of one entry: journal.MaxEntry. Only a test of this package
+	// makes it less, so that records of several entries are small.
+	entry int
 }
 
 // A View is the state at one revision and what each document's last change was. It is
@@ -112,6 +116,9 @@ func New(o Options) *Store {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.entry == 0 {
+		o.entry = journal.MaxEntry
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

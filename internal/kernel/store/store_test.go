@@ -219,11 +219,11 @@ func TestConcurrentCommits(t *testing.T) {
 
 // What cannot be kept is refused, naming it, and changes nothing.
 func TestRefused(t *testing.T) {
-	s := open(t, memory(t), store.Options{})
+	s := open(t, memory(t), store.SmallEntries(store.Options{}))
 	big := doc("big", strings.Repeat("x", store.MaxDocument))
 	var many []core.Document
 	for i := range store.MaxParts + 1 {
-		many = append(many, doc(fmt.Sprintf("d%d", i), strings.Repeat("x", store.MaxDocument/2+1)))
+		many = append(many, doc(fmt.Sprintf("d%d", i), strings.Repeat("x", 3000))) // one to an entry
 	}
 	broken := doc("broken", "1")
 	broken.Sections["env"] = json.RawMessage(`{`)
