@@ -158,6 +158,9 @@ func (c *Committer) gather(ctx context.Context) []*ask {
 		c.carry = nil
 	}
 	for len(group) == 0 {
+		if ctx.Err() != nil { // asks may be ready too, but nothing new is begun
+			return nil
+		}
 		select {
 		case a := <-c.asks:
 			take(a)
@@ -207,6 +210,8 @@ func (c *Committer) commit(ctx context.Context, group []*ask) {
 	switch {
 	case err == nil:
 		c.after = seq
+	case ctx.Err() != nil && !errors.Is(err, ErrUnknown):
+		err = ErrClosed // the end came before the write began; the waiters' own contexts are well
 	case errors.Is(err, ErrStale):
 		c.lost = fmt.Errorf("another owner has written to the log after entry %d: %w", c.after, err)
 		err = c.lost

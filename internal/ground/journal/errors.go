@@ -35,18 +35,10 @@ var (
 	ErrKey = &fault.Error{Kind: fault.Invalid, Err: errors.New("not a key")}
 )
 
-// unknown wraps why an outcome is not known. Both ErrUnknown and why are in its chain,
-// ErrUnknown first, so that its kind is Unknown.
+// unknown gives ErrUnknown with the reason why the outcome is not known.
 func unknown(why error) error {
-	if why == nil || errors.Is(why, ErrUnknown) {
-		return cmpErr(why, ErrUnknown)
+	if errors.Is(why, ErrUnknown) {
+		return why
 	}
 	return fmt.Errorf("%w: %w", ErrUnknown, why)
-}
-
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
