@@ -37,8 +37,8 @@ type Service struct {
 	State     string     `json:"state"`
 	Ready     int        `json:"ready"`
 	Desired   int        `json:"desired"`
-	Updated   int        `json:"updated"`  // ready instances of the release in force
-	Revision  uint64     `json:"revision"` // that its instances were last looked at for
+	Updated   int        `json:"updated"`           // ready instances of the release in force
+	Revision  uint64     `json:"revision"`          // that its instances were last looked at for
 	Address   string     `json:"address,omitempty"` // of the first ready instance
 	Restarts  int        `json:"restarts"`
 	Rate      float64    `json:"rate"`      // requests per second over the last 10 s

@@ -24,7 +24,7 @@ type Part struct {
 
 // Options tune Run. The zero value is a good default.
 type Options struct {
-	StopTimeout time.Duration                        // how long one part may take to stop before it is named in the error and left; 0 means 60 s
+	StopTimeout time.Duration                         // how long one part may take to stop before it is named in the error and left; 0 means 60 s
 	Ready       func(name string, took time.Duration) // called as each part becomes ready; may be nil
 }
 

@@ -32,14 +32,14 @@ func To(name string, candidates []string) string {
 	return best
 }
 
-// Hint gives a sentence that offers the nearest candidate, or lists the valid ones.
+// Hint gives a sentence that offers the nearest candidate, or lists the valid ones; "" if there are none.
 func Hint(name string, candidates []string) string {
 	if n := To(name, candidates); n != "" {
 		return "did you mean " + n + "?"
 	}
 	switch {
 	case len(candidates) == 0:
-		return "there is none"
+		return ""
 	case len(candidates) > maxShown:
 		c := slices.Clone(candidates)
 		slices.Sort(c)
