@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -301,7 +302,11 @@ func TestOwnerLeftFarBehind(t *testing.T) {
 // Two owners on one log, with all mishaps at random: what was acknowledged is there once
 // and for ever, in the order of the revisions; both come to the same state.
 func TestRivals(t *testing.T) {
-	for seed := range uint64(8) {
+	seeds := uint64(4)
+	if os.Getenv("STOA_LONG") != "" {
+		seeds = 100
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			f := newFaulty()

@@ -20,7 +20,9 @@
 // the log can be cut at the front: see Options for how much history is kept.
 //
 // The bytes are drawn in docs/formats/resources.md. Limits: a document of MaxDocument
-// bytes, a record of MaxParts entries. All documents are in memory.
+// bytes, a record of MaxParts entries. All documents are in memory. What another owner
+// writes, and an outcome that stayed unknown, is seen at the next commit and not before:
+// a cluster will need a part that follows the log.
 package store
 
 import (

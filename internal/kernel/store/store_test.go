@@ -337,3 +337,40 @@ func TestBrokenLog(t *testing.T) {
 		}
 	}
 }
+
+// thousand gives 1,000 documents of some 600 bytes.
+func thousand(v string) []core.Document {
+	docs := make([]core.Document, 1000)
+	for i := range docs {
+		docs[i] = doc(fmt.Sprintf("s%d", i), v+strings.Repeat("x", 400))
+		docs[i].Artefacts = map[string]string{"program": fmt.Sprintf("sha256:%064d", i)}
+	}
+	return docs
+}
+
+func BenchmarkCommit(b *testing.B) {
+	for _, n := range []int{1, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := open(b, memory(b), store.Options{})
+			commit(b, s, store.Change{Puts: thousand("first")})
+			i := 0
+			for b.Loop() {
+				i++
+				commit(b, s, store.Change{Puts: thousand(fmt.Sprint(i))[:n]})
+			}
+		})
+	}
+}
+
+// A start after a full history: 1,000 revisions of 1,000 documents, ten checkpoints.
+func BenchmarkOpen(b *testing.B) {
+	l := memory(b)
+	s := open(b, l, store.Options{})
+	commit(b, s, store.Change{Puts: thousand("first")})
+	for i := range 1000 {
+		commit(b, s, store.Change{Puts: thousand(fmt.Sprint(i))[:1]})
+	}
+	for b.Loop() {
+		open(b, l, store.Options{})
+	}
+}
