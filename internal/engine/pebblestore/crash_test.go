@@ -215,7 +215,7 @@ func laggard(fs vfs.FS) vfs.FS {
 func crashOptions(t testing.TB, fs vfs.FS, rng *rand.Rand) Options {
 	memtable := uint64(32<<10) << rng.IntN(6)
 	return Options{
-		FS: fs, Dir: "/journal", Fatal: failTest(t), Log: quiet(), Reserve: -1, Ballast: -1, CutStep: 1 << (10 + rng.IntN(8)),
+		FS: fs, Dir: "/data/stoa/journal", Fatal: failTest(t), Log: quiet(), Reserve: -1, Ballast: -1, CutStep: 1 << (10 + rng.IntN(8)),
 		tune: func(p *pebble.Options) { p.MemTableSize = memtable; p.FlushDelayDeleteRange = time.Millisecond },
 	}
 }

@@ -179,6 +179,9 @@ func fillVolume() {
 	}()
 }
 
+// exitRefuses: a flush met the full disk before the WAL did, so appends are refused.
+const exitRefuses = 7
+
 const faultPatience = 40 * time.Second
 
 // faultChild is the process that meets the fault.
@@ -244,8 +247,10 @@ type faultWork struct {
 	inj   *injector
 	acks  atomic.Int64
 	since atomic.Int64 // acks since the fault was over
-	once  sync.Once
-	end   chan struct{}
+
+	refusals atomic.Int64
+	once     sync.Once
+	end      chan struct{}
 }
 
 func (w *faultWork) ended() bool {
@@ -304,6 +309,10 @@ func (w *faultWork) refused(what string, err error) bool {
 	switch {
 	case errors.Is(err, journal.ErrDown), errors.Is(err, journal.ErrFull), errors.Is(err, journal.ErrUnknown), errors.Is(err, context.DeadlineExceeded):
 		say("refused %s: %v", what, err)
+		if n := w.refusals.Add(1); n == 100 && w.inj.f.Err == "fill" {
+			say("the disk stays full, and the process refuses and lives")
+			os.Exit(exitRefuses)
+		}
 		<-time.After(20 * time.Millisecond) // as a client would back off
 		return true
 	}

@@ -40,7 +40,7 @@ const (
 const (
 	maxAsks    = 1024    // asks that wait for the writer; more callers wait to ask
 	maxGroup   = 1 << 20 // bytes from which on a batch is closed
-	maxFlights = 2       // batches that wait for the syncer; while they do, the next one gathers
+	maxFlights = 16      // batches that wait for the syncer; with 2, 16 logs at 64 waiters made 16-22k appends/s instead of 31k; 128 gave no more
 )
 
 // A flight is a batch that was applied but is perhaps not synced.
