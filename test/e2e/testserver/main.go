@@ -55,6 +55,7 @@ func main() {
 	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		w.Header().Set("Trailer", "X-Sum")
+		_ = http.NewResponseController(w).Flush() // the caller waits for the head before it sends
 		buf, sum := make([]byte, 4096), 0
 		for {
 			n, err := r.Body.Read(buf)
