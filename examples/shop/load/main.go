@@ -1,0 +1,127 @@
+// Command load is the shop's customers: it drives traffic through the gateway as a shop
+// has it. Most people look, some fill a cart, few buy, and now and then a card is declined.
+//
+//	GATEWAY_URL  where the shop is
+//	LOAD_RATE    requests a second, all visits together; undeclared: 10
+//
+// It ends on SIGTERM, and says every ten seconds what it saw.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// visitsAtOnce bounds the visits under way: a shop that is slow gets no more of them.
+const visitsAtOnce = 64
+
+func main() {
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("service", "load")
+	gateway := os.Getenv("GATEWAY_URL")
+	if gateway == "" {
+		log.Error("GATEWAY_URL is not set: say where the shop is")
+		os.Exit(1)
+	}
+	rate := 10
+	if v := os.Getenv("LOAD_RATE"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > 10_000 {
+			log.Error("LOAD_RATE must be 1 to 10000", "got", v)
+			os.Exit(1)
+		}
+		rate = n
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log.Info("customers arrive", "gateway", gateway, "rate", rate)
+	drive(ctx, log, gateway, rate)
+}
+
+// drive lets visits begin so that their requests come at the rate, until ctx ends.
+func drive(ctx context.Context, log *slog.Logger, gateway string, rate int) {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: visitsAtOnce}}
+	var seen tally
+	tickets := make(chan struct{}) // one for each request
+	slots := make(chan struct{}, visitsAtOnce)
+	var visits sync.WaitGroup
+	visits.Go(func() { meter(ctx, tickets, time.Second/time.Duration(rate)) })
+	report := time.NewTicker(10 * time.Second)
+	defer report.Stop()
+	for n := uint64(0); ctx.Err() == nil; n++ {
+		select {
+		case slots <- struct{}{}:
+		case <-report.C:
+			log.Info("customers", seen.attrs()...)
+			continue
+		case <-ctx.Done():
+			continue
+		}
+		v := visit{client: client, gateway: gateway, seen: &seen, rand: rand.New(rand.NewPCG(n, uint64(time.Now().UnixNano()))), ticket: func() bool {
+			select {
+			case <-tickets:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}}
+		// A visit begins when a ticket is there for its first request.
+		if !v.ticket() {
+			break
+		}
+		visits.Go(func() {
+			defer func() { <-slots }()
+			v.run(ctx)
+		})
+	}
+	visits.Wait()
+	log.Info("customers have left", seen.attrs()...)
+}
+
+// meter hands out tickets at even distances.
+func meter(ctx context.Context, tickets chan<- struct{}, every time.Duration) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case tickets <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// A tally counts what the customers saw.
+type tally struct {
+	mu                                 sync.Mutex
+	requests, errors, orders, declined int
+	slowest                            time.Duration // since the last report
+}
+
+func (t *tally) add(f func(*tally)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f(t)
+}
+
+// attrs gives the counts for a line of the log.
+func (t *tally) attrs() []any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slowest := t.slowest
+	t.slowest = 0
+	return []any{"requests", t.requests, "errors", t.errors, "orders", t.orders, "declined", t.declined, "slowest", fmt.Sprint(slowest.Round(time.Millisecond))}
+}
