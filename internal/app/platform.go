@@ -225,7 +225,7 @@ func (p *Platform) runJournal(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	j, err := pebblestore.Open(ctx, pebblestore.Options{Dir: f.journal(), Log: p.o.Log})
+	j, err := p.openJournal(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -247,6 +247,28 @@ func (p *Platform) runJournal(ctx context.Context, ready func()) error {
 	ready()
 	<-ctx.Done()
 	return nil
+}
+
+// diskRetry is how often a journal is tried that cannot be opened for want of space.
+const diskRetry = time.Second
+
+// openJournal opens the journal, and waits while its disk is too full to recover on:
+// nobody need be there when space is free again.
+func (p *Platform) openJournal(ctx context.Context, f folder) (*pebblestore.Store, error) {
+	for told := false; ; told = true {
+		j, err := pebblestore.Open(ctx, pebblestore.Options{Dir: f.journal(), Log: p.o.Log})
+		if !fault.Is(err, fault.Exhausted) {
+			return j, err
+		}
+		if !told {
+			p.o.Log.Error("the journal waits for space on its disk", "err", err, "hint", fault.HintOf(err))
+		}
+		select {
+		case <-time.After(diskRetry):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 func (p *Platform) newServer() (*httpapi.Server, error) {

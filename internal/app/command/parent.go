@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -55,7 +56,7 @@ func parent(stderr io.Writer) int {
 			fmt.Fprintln(stderr, "stoa:", err)
 			return 1
 		}
-		if stopped || code != pebblestore.ExitDisk && code < 128 {
+		if stopped || !lost(code, time.Since(began), os.Args[1:]) {
 			return code
 		}
 		if starts = append(starts, began); len(starts) > restartTimes {
@@ -76,6 +77,25 @@ func parent(stderr io.Writer) int {
 		}
 		wait = min(2*wait, restartMost)
 	}
+}
+
+// panicCode is that of a Go program that panicked: some errors of a disk end Pebble so.
+// A command line that was misused has it too, but says so at once, and a command of
+// dev --wait may have any.
+const (
+	panicCode = 2
+	atOnce    = 2 * time.Second
+)
+
+// lost says whether a child that ended by itself is to be started again.
+func lost(code int, lived time.Duration, args []string) bool {
+	switch {
+	case code == pebblestore.ExitDisk, code >= 128:
+		return true
+	case code == panicCode:
+		return lived > atOnce && !slices.Contains(args, "--wait") && !slices.Contains(args, "-wait")
+	}
+	return false
 }
 
 // oneChild runs the platform once. stopped says that a signal asked for the end. A

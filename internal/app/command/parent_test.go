@@ -1,0 +1,28 @@
+package command
+
+import (
+	"testing"
+	"time"
+)
+
+func TestLost(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		code  int
+		lived time.Duration
+		args  []string
+		want  bool
+	}{
+		{"a good end", 0, time.Hour, nil, false},
+		{"a failure that was told", 1, time.Hour, nil, false},
+		{"the disk failed it", 86, 0, nil, true},
+		{"kill -9", 137, 0, nil, true},
+		{"a panic", 2, time.Minute, []string{"server"}, true},
+		{"a misused command line", 2, 100 * time.Millisecond, []string{"server"}, false},
+		{"the command of --wait", 2, time.Minute, []string{"dev", "--wait", "--", "false"}, false},
+	} {
+		if got := lost(c.code, c.lived, c.args); got != c.want {
+			t.Errorf("%s: started again: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
