@@ -57,6 +57,9 @@ func parent(stderr io.Writer) int {
 			return 1
 		}
 		if stopped || !lost(code, time.Since(began), os.Args[1:]) {
+			if code < 0 {
+				return 128 - code // as a shell tells it
+			}
 			return code
 		}
 		if starts = append(starts, began); len(starts) > restartTimes {
@@ -69,7 +72,11 @@ func parent(stderr io.Writer) int {
 		if time.Since(began) > time.Minute {
 			wait = restartFirst
 		}
-		fmt.Fprintf(stderr, "stoa: the platform ended (exit code %d) and is started again\n", code)
+		how := fmt.Sprintf("exit code %d", code)
+		if code < 0 {
+			how = fmt.Sprintf("signal %d", -code)
+		}
+		fmt.Fprintf(stderr, "stoa: the platform ended (%s) and is started again\n", how)
 		select {
 		case <-time.After(wait):
 		case <-signals:
@@ -90,7 +97,7 @@ const (
 // lost says whether a child that ended by itself is to be started again.
 func lost(code int, lived time.Duration, args []string) bool {
 	switch {
-	case code == pebblestore.ExitDisk, code >= 128:
+	case code == pebblestore.ExitDisk, code < 0:
 		return true
 	case code == panicCode:
 		return lived > atOnce && !slices.Contains(args, "--wait") && !slices.Contains(args, "-wait")
@@ -98,8 +105,8 @@ func lost(code int, lived time.Duration, args []string) bool {
 	return false
 }
 
-// oneChild runs the platform once. stopped says that a signal asked for the end. A
-// child that a signal killed has the code 128 and the signal, as in a shell.
+// oneChild runs the platform once. stopped says that a signal asked for the end. The
+// code of a child that a signal killed is that signal, negative.
 func oneChild(signals <-chan os.Signal, which string) (code int, stopped bool, err error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -130,7 +137,7 @@ func oneChild(signals <-chan os.Signal, which string) (code int, stopped bool, e
 			}
 			status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 			if status.Signaled() {
-				return 128 + int(status.Signal()), stopped, nil
+				return -int(status.Signal()), stopped, nil
 			}
 			return cmd.ProcessState.ExitCode(), stopped, nil
 		}
