@@ -79,11 +79,11 @@ func rules(doc core.Document) []route.Rule {
 	static := workload.RunSection.Of(doc).Static != ""
 	for i, e := range gateway.ExposeSection.Of(doc) {
 		r := route.Rule{
-			Name: fmt.Sprintf("%s%s", e.Host, e.Path), Host: e.Host, Kind: kind(e), Path: e.Path, Methods: e.Methods,
+			Name: doc.Name + " " + e.Host + e.Path, Host: e.Host, Kind: kind(e), Path: e.Path, Methods: e.Methods,
 			StripPrefix: e.StripPrefix, Source: fmt.Sprintf("%s expose[%d]", doc.Ref(), i),
 		}
 		if len(e.Methods) > 0 {
-			r.Name = strings.Join(e.Methods, ",") + " " + r.Name
+			r.Name += " " + strings.Join(e.Methods, ",")
 		}
 		if static {
 			r.Site = doc.Name

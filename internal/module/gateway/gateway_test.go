@@ -1,0 +1,122 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"stoa/api/core"
+	"stoa/api/gateway"
+	"stoa/internal/engine/route"
+	"stoa/internal/engine/snapshot"
+	"stoa/internal/kernel/host"
+)
+
+func doc(kind, name string, sections ...string) core.Document {
+	d := core.Document{Kind: kind, Name: name, Sections: map[string]json.RawMessage{}, Artefacts: map[string]string{}}
+	for i := 0; i < len(sections); i += 2 {
+		d.Sections[sections[i]] = json.RawMessage(sections[i+1])
+	}
+	return d
+}
+
+func state(docs ...core.Document) core.State {
+	s := core.State{Docs: map[core.Ref]core.Document{}}
+	for _, d := range docs {
+		s.Docs[d.Ref()] = d
+	}
+	return s
+}
+
+func service(name, expose string) core.Document {
+	return doc(core.KindService, name, "run", `{"go":"."}`, "expose", expose)
+}
+
+// The gateway has a route for each exposed path; files are served once they were built.
+func TestFragment(t *testing.T) {
+	web := doc(core.KindService, "web", "run", `{"static":"dist","spa":true}`, "expose", `[{"path":"/"}]`)
+	sys := doc(core.KindSystem, "shop", "gateway", `{"listen":"127.0.0.1:9999"}`)
+	flag := ""
+	m := New(Ports{
+		Folder: func(digest string) (string, error) {
+			if digest == "" {
+				return "", errors.New("not built")
+			}
+			return "/artefacts/" + digest, nil
+		},
+		Listen: func() string { return flag },
+	})
+	st := state(sys, web, service("orders", `[{"path":"/orders"},{"path":"/orders/{id}","methods":["DELETE"]},{"path":"/ping","exact":true}]`))
+	f := m.Fragment(st)
+	l := f.Listeners[gateway.ListenerName]
+	if l.Address != "127.0.0.1:9999" || l.Protocol != snapshot.HTTP || !l.Edge() {
+		t.Errorf("listener %+v", l)
+	}
+	var kinds []route.Kind
+	for _, r := range l.Routes {
+		kinds = append(kinds, r.Kind)
+	}
+	if !slices.Equal(kinds, []route.Kind{route.Prefix, route.Template, route.Exact}) {
+		t.Errorf("routes before the files are built: %+v", l.Routes)
+	}
+	web.Artefacts["static"] = "d1"
+	flag = "127.0.0.1:1234"
+	f = m.Fragment(state(sys, web, service("orders", `[{"path":"/orders"}]`)))
+	if s := f.Sites["web"]; s.Dir != "/artefacts/d1" || !s.SPA || s.Digest != "d1" {
+		t.Errorf("site %+v", s)
+	}
+	if l := f.Listeners[gateway.ListenerName]; l.Address != "127.0.0.1:1234" || len(l.Routes) != 2 {
+		t.Errorf("with a stronger address: %+v", l)
+	}
+}
+
+func TestCheckExpose(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		doc    core.Document
+		others []core.Document
+		want   string
+	}{
+		{"good", service("b", `[{"path":"/b"}]`), nil, ""},
+		{"no path", service("b", `[{"host":"x"}]`), nil, "expose[0].path: is missing"},
+		{"a relative path", service("b", `[{"path":"b"}]`), nil, "expose[0].path: "},
+		{"not canonical", service("b", `[{"path":"/a/../b"}]`), nil, "expose[0].path: "},
+		{"an unknown port", service("b", `[{"path":"/b","listener":"x"}]`), nil, "expose[0].listener: service/b has no port named"},
+		{"no port", doc(core.KindService, "b", "run", `{"go":"."}`, "listen", `[]`, "expose", `[{"path":"/b"}]`), nil, "expose: the service has no port"},
+		{"tcp", doc(core.KindService, "b", "run", `{"go":"."}`, "listen", `[{"env":"P","protocol":"tcp"}]`, "expose", `[{"path":"/b"}]`), nil, "expose[0].path: the port speaks tcp"},
+		{"a conflict", service("b", `[{"path":"/x"}]`), []core.Document{service("a", `[{"path":"/x"}]`)}, "expose[0].path: "},
+		{"by method no conflict", service("b", `[{"path":"/x","methods":["POST"]}]`), []core.Document{service("a", `[{"path":"/x"}]`)}, ""},
+		{"exact template", service("b", `[{"path":"/x/{id}","exact":true}]`), nil, "expose[0].exact: means nothing"},
+	} {
+		var findings []host.Finding
+		checkExpose(host.NewChecker(c.doc, state(append(c.others, c.doc)...), "expose", &findings), gateway.ExposeSection.Of(c.doc))
+		var got []string
+		for _, f := range findings {
+			got = append(got, f.Path+": "+f.Msg)
+		}
+		switch {
+		case c.want == "" && len(got) > 0:
+			t.Errorf("%s: got %q, want none", c.name, got)
+		case c.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], c.want)):
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+		if c.name == "a conflict" && !strings.Contains(strings.Join(got, ""), "GET") {
+			t.Errorf("the conflict shows no request that both match: %q", got)
+		}
+	}
+}
+
+func TestEffects(t *testing.T) {
+	before := state(service("a", `[{"path":"/a"},{"path":"/x"}]`), service("b", `[{"path":"/b"}]`))
+	after := state(service("a", `[{"path":"/a"}]`), service("b", `[{"path":"/x"},{"path":"/new"}]`))
+	var got []string
+	for _, l := range effects(before, after) {
+		got = append(got, l.Ref.Name+": "+l.Text)
+	}
+	want := []string{"b: gateway /x/* leads to it, no longer to a", "b: gateway /new/* leads to it", "b: gateway /b/* is gone"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,208 @@
+package mesh
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"stoa/api/blueprint"
+	"stoa/api/core"
+	"stoa/api/mesh"
+	"stoa/internal/engine/snapshot"
+	"stoa/internal/kernel/host"
+)
+
+// doc makes a service of its sections, given as JSON.
+func doc(name, context string, sections ...string) core.Document {
+	d := core.Document{Kind: core.KindService, Name: name, Context: context, Sections: map[string]json.RawMessage{}}
+	for i := 0; i < len(sections); i += 2 {
+		d.Sections[sections[i]] = json.RawMessage(sections[i+1])
+	}
+	return d
+}
+
+func state(docs ...core.Document) core.State {
+	s := core.State{Revision: 7, Docs: map[core.Ref]core.Document{}}
+	for _, d := range docs {
+		s.Docs[d.Ref()] = d
+	}
+	return s
+}
+
+const goProgram = `{"go":"."}`
+
+// system is a small one: orders calls inventory by gRPC, queue by TCP and erp outside.
+func system() core.State {
+	return state(
+		doc("orders", "", "run", goProgram, "uses", `[{"service":"inventory","as":{"INV":"addr","INV_PORT":"port"}},{"service":"queue"},{"service":"erp"}]`),
+		doc("inventory", "", "run", goProgram, "listen", `[{"env":"PORT","protocol":"h2c"},{"env":"ADMIN","name":"admin"}]`),
+		doc("queue", "", "run", goProgram, "listen", `[{"env":"PORT","protocol":"tcp"}]`),
+		doc("erp", "", "run", `{"external":["https://erp.example"]}`),
+		doc("web", "", "run", `{"static":"dist"}`),
+	)
+}
+
+// Every port that can be called is an upstream, every use a listener of the caller's own.
+func TestFragment(t *testing.T) {
+	f := Fragment(system())
+	if got := slices.Sorted(maps.Keys(f.Upstreams)); !slices.Equal(got, []string{"erp", "inventory", "inventory/admin", "orders", "queue"}) {
+		t.Errorf("upstreams %v", got)
+	}
+	for name, want := range map[string]snapshot.Protocol{"orders": snapshot.HTTP1, "inventory": snapshot.H2C, "queue": snapshot.TCP, "erp": snapshot.HTTPS} {
+		if got := f.Upstreams[name].Protocol; got != want {
+			t.Errorf("upstream %s speaks %s, want %s", name, got, want)
+		}
+	}
+	if got := slices.Sorted(maps.Keys(f.Listeners)); !slices.Equal(got, []string{"orders>erp", "orders>inventory", "orders>queue"}) {
+		t.Errorf("listeners %v", got)
+	}
+	if l := f.Listeners["orders>queue"]; l.Protocol != snapshot.TCP || l.Upstream != "queue" || l.Caller != "orders" {
+		t.Errorf("the TCP listener %+v", l)
+	}
+	if l := f.Listeners["orders>inventory"]; len(l.Routes) != 1 || l.Routes[0].Upstream != "inventory" || l.Caller != "orders" {
+		t.Errorf("the HTTP listener %+v", l)
+	}
+	if _, err := snapshot.Merge(snapshot.Version{Revision: 7}, f); err != nil {
+		t.Errorf("the fragment is no snapshot: %v", err)
+	}
+}
+
+// An instance gets an address for each use under the standard names and its own, and all of them are let go together.
+func TestGrant(t *testing.T) {
+	bound := map[string]bool{}
+	n := 9000
+	m := New(Ports{
+		Applied: func(context.Context, uint64) error { return nil },
+		Bind: func(name string) (string, func(), error) {
+			n++
+			bound[name] = true
+			return "127.0.0.1:" + string(rune('0'+n%10)) + "000", func() { delete(bound, name) }, nil
+		},
+	})
+	st := system()
+	g, err := m.grant(t.Context(), host.Instance{Doc: st.Docs[core.Ref{Kind: core.KindService, Name: "orders"}], State: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"INVENTORY_URL": "http://127.0.0.1:1000", "INVENTORY_ADDR": "127.0.0.1:1000", "INV": "127.0.0.1:1000", "INV_PORT": "1000",
+		"QUEUE_URL": "tcp://127.0.0.1:2000", "QUEUE_ADDR": "127.0.0.1:2000", "ERP_URL": "http://127.0.0.1:3000", "ERP_ADDR": "127.0.0.1:3000",
+	}
+	if !maps.Equal(g.Env, want) {
+		t.Errorf("env %v\nwant %v", g.Env, want)
+	}
+	if g.Values["uses:inventory.host"] != "127.0.0.1" || g.Values["uses:queue.url"] != "tcp://127.0.0.1:2000" {
+		t.Errorf("values %v", g.Values)
+	}
+	if len(bound) != 3 {
+		t.Errorf("bound %v", bound)
+	}
+	g.Release()
+	if len(bound) != 0 {
+		t.Errorf("still bound after the release: %v", bound)
+	}
+}
+
+// A listener that cannot be bound leaves none behind.
+func TestGrantGivesBackWhenOneFails(t *testing.T) {
+	open := 0
+	m := New(Ports{
+		Applied: func(context.Context, uint64) error { return nil },
+		Bind: func(name string) (string, func(), error) {
+			if name == "orders>queue" {
+				return "", nil, errors.New("no sockets left")
+			}
+			open++
+			return "127.0.0.1:1", func() { open-- }, nil
+		},
+	})
+	st := system()
+	_, err := m.grant(t.Context(), host.Instance{Doc: st.Docs[core.Ref{Kind: core.KindService, Name: "orders"}], State: st})
+	if err == nil || open != 0 {
+		t.Errorf("err %v, %d listeners left open", err, open)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	ctx := func(name, uses string) core.Document {
+		d := core.Document{Kind: core.KindContext, Name: name, Sections: map[string]json.RawMessage{}}
+		if uses != "" {
+			d.Sections[blueprint.Uses.Name] = json.RawMessage(uses)
+		}
+		return d
+	}
+	other := func(name, context string) core.Document { return doc(name, context, "run", goProgram) }
+	for _, c := range []struct {
+		name, uses, context string
+		others              []core.Document
+		want                string // path: part of the message, or "" for no problem
+	}{
+		{"good", `[{"service":"inventory"}]`, "", []core.Document{other("inventory", "")}, ""},
+		{"dangling", `[{"service":"inventroy"}]`, "", []core.Document{other("inventory", "")}, "uses[0].service: there is no Service \"inventroy\""},
+		{"itself", `[{"service":"a"}]`, "", nil, "uses[0].service: a service does not use itself"},
+		{"files", `[{"service":"web"}]`, "", []core.Document{doc("web", "", "run", `{"static":"d"}`)}, "uses[0].service: service/web is files"},
+		{"no port", `[{"service":"worker"}]`, "", []core.Document{doc("worker", "", "run", goProgram, "listen", `[]`)}, "uses[0].service: service/worker has no port"},
+		{"unknown port", `[{"service":"b","listener":"grcp"}]`, "", []core.Document{doc("b", "", "run", goProgram, "listen", `[{"env":"PORT"},{"env":"G","name":"grpc"}]`)}, "uses[0].listener: service/b has no port named"},
+		{"twice", `[{"service":"b"},{"service":"b"}]`, "", []core.Document{other("b", "")}, "uses[1].service: is used by uses[0] already"},
+		{"bad variable", `[{"service":"b","as":{"9X":"url"}}]`, "", []core.Document{other("b", "")}, "uses[0].as.9X: \"9X\" is no name of a variable"},
+		{"bad form", `[{"service":"b","as":{"X":"uri"}}]`, "", []core.Document{other("b", "")}, "uses[0].as.X: \"uri\" is not valid here"},
+		{"one variable twice", `[{"service":"b","as":{"X":"url"}},{"service":"c","as":{"X":"url"}}]`, "", []core.Document{other("b", ""), other("c", "")}, "uses[1].as.X: is given by uses[0] too"},
+		{"contexts without a relation", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", ""), ctx("warehouse", "")}, "uses[0].service: context/sales declares no relation to context/warehouse"},
+		{"contexts with one", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", `[{"context":"warehouse","relation":"customer-supplier"}]`), ctx("warehouse", "")}, ""},
+		{"a cycle of contexts", `[{"service":"b"}]`, "sales", []core.Document{doc("b", "warehouse", "run", goProgram, "uses", `[{"service":"a"}]`),
+			ctx("sales", `[{"context":"warehouse","relation":"conformist"}]`), ctx("warehouse", `[{"context":"sales","relation":"conformist"}]`)}, "uses[0].service: contexts depend on each other in a cycle: sales -> warehouse -> sales"},
+		{"partners may", `[{"service":"b"}]`, "sales", []core.Document{doc("b", "warehouse", "run", goProgram, "uses", `[{"service":"a"}]`),
+			ctx("sales", `[{"context":"warehouse","relation":"partnership"}]`), ctx("warehouse", `[{"context":"sales","relation":"partnership"}]`)}, ""},
+	} {
+		d := doc("a", c.context, "run", goProgram, "uses", c.uses)
+		var findings []host.Finding
+		check(host.NewChecker(d, state(append(c.others, d)...), "uses", &findings), mesh.UsesSection.Of(d))
+		var got []string
+		for _, f := range findings {
+			got = append(got, f.Path+": "+f.Msg)
+		}
+		switch {
+		case c.want == "" && len(got) > 0:
+			t.Errorf("%s: got %q, want none", c.name, got)
+		case c.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], c.want)):
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// A plan says who calls what changes, and whose permission comes or goes.
+func TestEffects(t *testing.T) {
+	before := state(doc("a", "", "run", goProgram, "uses", `[{"service":"b"}]`), doc("b", "", "run", goProgram), doc("c", "", "run", goProgram))
+	after := state(doc("a", "", "run", goProgram, "uses", `[{"service":"c"}]`), doc("b", "", "run", goProgram), doc("c", "", "run", goProgram, "env", `{"X":"1"}`))
+	var got []string
+	for _, l := range effects(before, after) {
+		got = append(got, l.Ref.Name+" "+l.Text)
+	}
+	if want := []string{"a may call c", "a may no longer call b", "c a calls it"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestGraph(t *testing.T) {
+	st := system()
+	st.Docs[core.Ref{Kind: core.KindSystem, Name: "shop"}] = core.Document{Kind: core.KindSystem, Name: "shop"}
+	g := draw(st)
+	var text, chart strings.Builder
+	printGraph(&text, g)
+	g.Format = "mermaid"
+	printGraph(&chart, g)
+	for _, want := range []string{"shop\n", "    orders (go)\n", "      -> inventory (h2c)\n", "      -> queue (tcp)\n", "    erp (external)\n", "    web (static)\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, text.String())
+		}
+	}
+	for _, want := range []string{"flowchart LR\n", "  n_orders -->|h2c| n_inventory\n", "  n_erp[erp]\n"} {
+		if !strings.Contains(chart.String(), want) {
+			t.Errorf("the chart lacks %q:\n%s", want, chart.String())
+		}
+	}
+}
