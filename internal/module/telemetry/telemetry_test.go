@@ -1,0 +1,272 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"stoa/api/core"
+	"stoa/api/fault"
+	"stoa/api/telemetry"
+	"stoa/internal/engine/hop"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func TestParseLine(t *testing.T) {
+	for _, c := range []struct {
+		in, level, text, trace string
+		fields                 int
+	}{
+		{"plain text", "", "plain text", "", 0},
+		{`{"level":"WARNING","msg":"low","traceId":"abc","time":"x","sku":"bowl"}`, "warn", "low", "abc", 1},
+		{`{"severity":"fatal","message":"gone"}`, "error", "gone", "", 0},
+		{`{"level":30,"msg":"pino"}`, "", "pino", "", 1},
+		{`{"not json}`, "", `{"not json}`, "", 0},
+		{"bad \xff utf8", "", "bad \uFFFD utf8", "", 0},
+	} {
+		l := parseLine(noon, "orders", "i1", "stdout", []byte(c.in))
+		if l.Level != c.level || l.Text != c.text || l.TraceID != c.trace || len(l.Fields) != c.fields || l.Service != "orders" {
+			t.Errorf("%q: %+v", c.in, l)
+		}
+	}
+}
+
+// What a program writes cannot steer the terminal that shows it.
+func TestPrintedLinesHoldNoControlBytes(t *testing.T) {
+	var b strings.Builder
+	printLine(&b, parseLine(noon, "a", "", "stdout", []byte("red \x1b[31m bell \x07 csi \u009b31m")))
+	if s := strings.TrimSuffix(b.String(), "\n"); strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
+		t.Errorf("%q", s)
+	}
+}
+
+// running gives a module whose lines go to a folder, until the test ends.
+func running(t *testing.T) (*Module, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "logs")
+	m := New(Options{Dir: dir})
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- m.run(ctx, func() { close(ready) }) }()
+	<-ready
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return m, dir
+}
+
+// Who follows gets every line once and in order, those before and those after it asked,
+// however many are written meanwhile.
+func TestFollowHasNoGapAndNoDouble(t *testing.T) {
+	m, _ := running(t)
+	const before, after = 500, 1500
+	write := func(from, n int) {
+		for i := from; i < from+n; i++ {
+			m.Line("a", "", "stdout", fmt.Appendf(nil, "%d", i))
+		}
+	}
+	write(0, before)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { write(before, after) })
+	seq, err := m.followLogs(ctx, telemetry.LogsIn{Follow: true, Tail: 100_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	for l, err := range seq {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Text != fmt.Sprint(next) {
+			t.Fatalf("line %q where %d was due", l.Text, next)
+		}
+		if next++; next == before+after {
+			break
+		}
+	}
+}
+
+// Lines outlive the process, the tail is the last of them, and filters hold.
+func TestLinesOutliveTheProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "logs")
+	for round := range 3 {
+		m := New(Options{Dir: dir})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		ready := make(chan struct{})
+		go func() { done <- m.run(ctx, func() { close(ready) }) }()
+		<-ready
+		m.Line("a", "", "stdout", fmt.Appendf(nil, `{"level":"info","msg":"a%d"}`, round))
+		m.Line("b", "", "stdout", fmt.Appendf(nil, `{"level":"error","msg":"b%d","traceId":"t%d"}`, round, round))
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := New(Options{Dir: dir})
+	for _, c := range []struct {
+		choice choice
+		want   string
+	}{
+		{choice{tail: 100}, "a0 b0 a1 b1 a2 b2"},
+		{choice{tail: 2}, "a2 b2"},
+		{choice{tail: 100, service: "b"}, "b0 b1 b2"},
+		{choice{tail: 100, level: "warn"}, "b0 b1 b2"},
+		{choice{tail: 100, trace: "t1"}, "b1"},
+		{choice{tail: 100, since: time.Now().Add(time.Hour)}, ""},
+	} {
+		lines, _, err := m.logs.past(t.Context(), c.choice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, l := range lines {
+			got = append(got, l.Text)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: got %v, want %q", c.choice, got, c.want)
+		}
+	}
+}
+
+// The disk holds a bounded number of segments; a torn line is passed over.
+func TestSegmentsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	now := noon
+	l := newLogs(dir, func() time.Time { now = now.Add(time.Second); return now })
+	if err := l.open(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * maxSegments {
+		l.add(telemetry.Line{Text: fmt.Sprint(i), At: core.At(now)})
+		l.flush()
+		l.fileMu.Lock()
+		err := l.roll()
+		l.fileMu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := l.segments()
+	if err != nil || len(all) != maxSegments {
+		t.Fatalf("%d segments, %v; want %d", len(all), err, maxSegments)
+	}
+	if err := os.WriteFile(all[0], []byte(`{"text":"whole"}`+"\n"+`{"text":"to`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines, _, err := l.past(t.Context(), choice{tail: 100})
+	if err != nil || len(lines) == 0 || lines[0].Text != "whole" {
+		t.Errorf("%v, %v", lines, err)
+	}
+}
+
+func record(trace byte, span, parent byte, caller, callee string, at time.Duration, took time.Duration, status int) *hop.Record {
+	r := &hop.Record{Start: noon.Add(at), Duration: took, Caller: caller, Callee: callee, Method: "GET", Path: "/" + callee, Status: status, GRPC: -1, Protocol: "HTTP/1.1"}
+	r.Trace[0], r.Span[0], r.Parent[0] = trace, span, parent
+	return r
+}
+
+// Hops become a tree by their parents, children by their start; what has no parent, or
+// parents in a circle, is shown all the same.
+func TestTraceIsATree(t *testing.T) {
+	m := New(Options{})
+	for _, r := range []*hop.Record{
+		record(1, 3, 1, "orders", "payments", 30*time.Millisecond, 20*time.Millisecond, 500),
+		record(1, 2, 1, "orders", "inventory", 10*time.Millisecond, 10*time.Millisecond, 200),
+		record(1, 1, 0, "", "orders", 0, 60*time.Millisecond, 502),
+		record(1, 8, 9, "x", "circle", 50*time.Millisecond, 1, 200),
+		record(1, 9, 8, "y", "circle", 51*time.Millisecond, 1, 200),
+	} {
+		m.keep(r)
+	}
+	tr, err := m.trace(t.Context(), telemetry.TraceIn{ID: "last"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range tr.Spans {
+		got = append(got, fmt.Sprintf("%d:%s", s.Depth, s.Callee))
+	}
+	if want := []string{"0:orders", "1:inventory", "1:payments", "0:circle", "1:circle"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if tr.DurationMicros != 60_000 || tr.Spans[2].OffsetMicros != 30_000 {
+		t.Errorf("%d µs, offset %d", tr.DurationMicros, tr.Spans[2].OffsetMicros)
+	}
+	list, err := m.list(t.Context(), telemetry.TracesIn{Errors: true, Service: "payments"})
+	if err != nil || len(list.Traces) != 1 || list.Traces[0].Errors != 2 || list.Traces[0].Name != "GET /orders" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := m.trace(t.Context(), telemetry.TraceIn{ID: "ffffffff"}); !fault.Is(err, fault.NotFound) || fault.HintOf(err) == "" {
+		t.Errorf("an unknown trace gave %v", err)
+	}
+}
+
+// Memory is bounded: old traces go, a trace of too many hops is cut.
+func TestTracesAreBounded(t *testing.T) {
+	tr := newTraces()
+	for i := range maxSpans + 1000 {
+		r := record(0, 1, 0, "", "a", 0, 1, 200)
+		r.Trace[1], r.Trace[2], r.Trace[3], r.Trace[0] = byte(i), byte(i>>8), byte(i>>16), 1
+		tr.add(r)
+	}
+	if tr.spans > maxSpans || len(tr.byID) != len(tr.order) || len(tr.byID) > maxSpans {
+		t.Errorf("%d spans of %d traces in an order of %d", tr.spans, len(tr.byID), len(tr.order))
+	}
+	for range 2 * maxTraceSpans {
+		tr.add(record(2, 1, 0, "", "a", 0, 1, 200))
+	}
+	if one := tr.byID[hop.TraceID{2}]; len(one.spans) != maxTraceSpans || one.lost != maxTraceSpans {
+		t.Errorf("one trace keeps %d spans, lost %d", len(one.spans), one.lost)
+	}
+}
+
+// Rates look back ten seconds and no further, and quantiles are right to a quarter.
+func TestRates(t *testing.T) {
+	r := newRates()
+	now := noon
+	for i := range 100 {
+		took := time.Duration(i+1) * time.Millisecond
+		status := 200
+		if i%10 == 0 {
+			status = 503
+		}
+		r.add(record(1, 1, 0, "", "orders", 0, took, status), now)
+	}
+	rate, p99, share := r.to("orders", now.Add(time.Second))
+	if rate != 10 || share != 0.1 || p99 < 99*0.75 || p99 > 99*1.25 {
+		t.Errorf("rate %v, p99 %v, share %v", rate, p99, share)
+	}
+	if rate, _, _ := r.to("orders", now.Add(window*time.Second)); rate != 0 {
+		t.Errorf("after the window the rate is %v", rate)
+	}
+	if all := r.all(now.Add(time.Hour)); len(all) != 1 || all[0].Total != 100 || all[0].From != "gateway" || all[0].Rate != 0 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// A cell stands for values within a quarter of its middle.
+func TestCells(t *testing.T) {
+	for us := int64(4); us < 1<<40; us = us*5/4 + 1 {
+		c := cell(us)
+		if mid := middle(c); c < histogramCells-1 && (mid < float64(us)*0.75 || mid > float64(us)*1.25) {
+			t.Fatalf("%d µs is in the cell of %v", us, mid)
+		}
+	}
+	if cell(-1) != 0 || cell(1<<62) != histogramCells-1 {
+		t.Error("out of bounds")
+	}
+}
