@@ -9,12 +9,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -106,9 +106,9 @@ func meter(ctx context.Context, tickets chan<- struct{}, every time.Duration) {
 
 // A tally counts what the customers saw.
 type tally struct {
-	mu                                 sync.Mutex
-	requests, errors, orders, declined int
-	slowest                            time.Duration // since the last report
+	mu                                          sync.Mutex
+	requests, errors, orders, declined, soldOut int             // since the start; guarded by mu
+	took                                        []time.Duration // since the last report; guarded by mu
 }
 
 func (t *tally) add(f func(*tally)) {
@@ -117,11 +117,18 @@ func (t *tally) add(f func(*tally)) {
 	f(t)
 }
 
-// attrs gives the counts for a line of the log.
+// attrs gives the counts for a line of the log, and begins another.
 func (t *tally) attrs() []any {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	slowest := t.slowest
-	t.slowest = 0
-	return []any{"requests", t.requests, "errors", t.errors, "orders", t.orders, "declined", t.declined, "slowest", fmt.Sprint(slowest.Round(time.Millisecond))}
+	slices.Sort(t.took)
+	share := func(p int) string { // the duration within which p of a hundred requests were answered
+		if len(t.took) == 0 {
+			return "-"
+		}
+		return t.took[min(len(t.took)-1, len(t.took)*p/100)].Round(100 * time.Microsecond).String()
+	}
+	a := []any{"requests", t.requests, "errors", t.errors, "orders", t.orders, "declined", t.declined, "soldOut", t.soldOut, "p50", share(50), "p99", share(99)}
+	t.took = t.took[:0]
+	return a
 }

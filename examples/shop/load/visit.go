@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -51,12 +52,17 @@ func (v *visit) run(ctx context.Context) {
 	if !v.ask(ctx, http.MethodGet, "/", nil, nil) || !v.ask(ctx, http.MethodGet, "/api/catalog/products", nil, &shelf) || len(shelf.Products) == 0 {
 		return
 	}
+	skus := make([]string, len(shelf.Products))
+	for i, p := range shelf.Products {
+		skus[i] = p.SKU
+	}
+	v.ask(ctx, http.MethodGet, "/bff/stock?skus="+url.QueryEscape(strings.Join(skus, ",")), nil, nil)
 	if v.chance(searches) {
 		v.ask(ctx, http.MethodGet, "/api/catalog/products?q="+url.QueryEscape(words[v.rand.IntN(len(words))]), nil, nil)
 	}
-	sku := shelf.Products[v.rand.IntN(len(shelf.Products))].SKU
+	var sku string
 	for range 1 + v.rand.IntN(3) {
-		sku = shelf.Products[v.rand.IntN(len(shelf.Products))].SKU
+		sku = skus[v.rand.IntN(len(skus))]
 		v.ask(ctx, http.MethodGet, "/api/catalog/products/"+sku, nil, nil)
 		v.ask(ctx, http.MethodGet, "/api/catalog/products/"+sku+"/picture.svg", nil, nil)
 	}
@@ -64,15 +70,17 @@ func (v *visit) run(ctx context.Context) {
 		return
 	}
 	var cart struct {
-		ID string `json:"id"`
+		ID    string `json:"id"`
+		Grams int    `json:"grams"`
 	}
 	if !v.ask(ctx, http.MethodPost, "/api/cart", nil, &cart) {
 		return
 	}
 	quantity := 1 + v.rand.IntN(2)
-	if !v.ask(ctx, http.MethodPut, "/api/cart/"+cart.ID+"/lines/"+sku, map[string]int{"quantity": quantity}, nil) || !v.chance(buys) {
+	if !v.ask(ctx, http.MethodPut, "/api/cart/"+cart.ID+"/lines/"+sku, map[string]int{"quantity": quantity}, &cart) || !v.chance(buys) {
 		return
 	}
+	v.ask(ctx, http.MethodGet, fmt.Sprintf("/bff/rates?country=GR&grams=%d", cart.Grams), nil, nil)
 	v.buy(ctx, cart.ID, sku, quantity)
 }
 
@@ -99,7 +107,8 @@ func (v *visit) buy(ctx context.Context, cart, sku string, quantity int) {
 		v.ask(ctx, http.MethodGet, "/api/orders/"+order.ID, nil, nil)
 	case http.StatusPaymentRequired:
 		v.seen.add(func(t *tally) { t.declined++ })
-	case http.StatusConflict: // sold out: it happens to the best
+	case http.StatusConflict: // sold out until the next delivery
+		v.seen.add(func(t *tally) { t.soldOut++ })
 	case 0:
 	default:
 		v.seen.add(func(t *tally) { t.errors++ })
@@ -161,7 +170,7 @@ func (v *visit) send(ctx context.Context, method, path string, in, out any) int 
 	took := time.Since(began)
 	v.seen.add(func(t *tally) {
 		t.requests++
-		t.slowest = max(t.slowest, took)
+		t.took = append(t.took, took)
 	})
 	return status
 }

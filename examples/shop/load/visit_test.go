@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// shop is a stand-in that knows what a customer may ask for.
-func shop(t *testing.T, orders, declined *atomic.Int64) *httptest.Server {
+// shop is a stand-in that knows what a customer may ask for. It calls done when there
+// were twenty orders and one that was declined.
+func shop(t *testing.T, orders, declined *atomic.Int64, done func()) *httptest.Server {
 	mux := http.NewServeMux()
 	ok := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }
@@ -23,12 +24,19 @@ func shop(t *testing.T, orders, declined *atomic.Int64) *httptest.Server {
 	mux.HandleFunc("GET /api/catalog/products", ok(`{"products":[{"sku":"bowl"},{"sku":"vase"}]}`))
 	mux.HandleFunc("GET /api/catalog/products/{sku}", ok("{}"))
 	mux.HandleFunc("GET /api/catalog/products/{sku}/picture.svg", ok("<svg/>"))
+	mux.HandleFunc("GET /bff/stock", ok(`{"stock":{"bowl":3}}`))
+	mux.HandleFunc("GET /bff/rates", ok(`{"rates":[{"id":"standard"}]}`))
 	mux.HandleFunc("POST /api/cart", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)
 		io.WriteString(w, `{"id":"c1"}`)
 	})
 	mux.HandleFunc("PUT /api/cart/c1/lines/{sku}", ok("{}"))
 	mux.HandleFunc("POST /api/orders", func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if orders.Load() >= 20 && declined.Load() >= 1 {
+				done()
+			}
+		}()
 		var in struct{ Card struct{ Number string } }
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 			t.Error(err)
@@ -55,20 +63,11 @@ func shop(t *testing.T, orders, declined *atomic.Int64) *httptest.Server {
 // Customers look, buy and are declined, and what is counted is what the shop saw.
 func TestCustomers(t *testing.T) {
 	var orders, declined atomic.Int64
-	s := shop(t, &orders, &declined)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	var out strings.Builder // read when drive has ended; the handler locks its writes
-	go func() {
-		defer close(done)
-		drive(ctx, slog.New(slog.NewTextHandler(&out, nil)), s.URL, 5000)
-	}()
-	deadline := time.Now().Add(time.Minute)
-	for (orders.Load() < 20 || declined.Load() < 1) && time.Now().Before(deadline) {
-		time.Sleep(5 * time.Millisecond)
-	}
-	cancel()
-	<-done
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s := shop(t, &orders, &declined, cancel)
+	var out strings.Builder // the handler locks its writes, and it is read when drive has ended
+	drive(ctx, slog.New(slog.NewTextHandler(&out, nil)), s.URL, 5000)
 	if orders.Load() < 20 || declined.Load() < 1 {
 		t.Errorf("%d orders and %d declined cards in a minute", orders.Load(), declined.Load())
 	}
