@@ -20,7 +20,6 @@ package workload
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -208,8 +207,3 @@ func (m *Module) service(name string) (core.Document, error) {
 }
 
 var errStopping = fault.New(fault.Unavailable, "", "Stoa is stopping")
-
-// isStopping says whether an error only says that the platform is going away.
-func isStopping(err error) bool {
-	return errors.Is(err, errStopping) || errors.Is(err, context.Canceled)
-}

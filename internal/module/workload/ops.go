@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -116,18 +117,19 @@ func (m *Module) status(context.Context, workload.StatusIn) (workload.Status, er
 		out.System = sys.Name
 	}
 	for _, doc := range state.Of(core.KindService) {
-		out.Services = append(out.Services, m.observed(doc))
+		out.Services = append(out.Services, m.observed(doc, state.Revision))
 	}
 	m.p.Facts(&out)
 	return out, nil
 }
 
-func (m *Module) observed(doc core.Document) workload.Service {
+// observed gives what is known of the service that doc declares at a revision.
+func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 	s := workload.Service{Name: doc.Name, Context: doc.Context, State: workload.StateBuilding, Desired: workload.ScaleSection.Of(doc).Min}
 	s.Rate, s.P99Millis, s.ErrorRate = m.p.Rates(doc.Name)
 	form := formOf(workload.RunSection.Of(doc))
 	if form == formStatic {
-		s.Desired, s.Revision = 0, m.p.State().Revision
+		s.Desired, s.Revision = 0, revision
 		if staticCondition(doc, 0).Status == core.True {
 			s.State = workload.StateReady
 		}
@@ -141,8 +143,11 @@ func (m *Module) observed(doc core.Document) workload.Service {
 	d.mu.Lock()
 	slots, l := slices.Clone(d.slots), d.loan
 	s.Desired, s.Restarts, s.LastError, s.Revision = d.desired, d.restarts, d.lastErr, d.revision
-	want := d.want.id
+	want, last := d.want.id, d.doc
 	d.mu.Unlock()
+	if s.Revision < revision && bytes.Equal(last.Canonical(), doc.Canonical()) {
+		s.Revision = revision // it did not change since: nobody looks at its instances again
+	}
 	for _, slot := range slots {
 		if slot.over() {
 			continue
