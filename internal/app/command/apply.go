@@ -18,6 +18,7 @@ import (
 	"stoa/internal/engine/artefact"
 	"stoa/internal/engine/build"
 	"stoa/internal/kernel/resources"
+	"stoa/internal/module/secrets"
 )
 
 // ApplyIn are the arguments of stoa apply.
@@ -62,6 +63,7 @@ func planCommand() cli.Command {
 // A change is a blueprint that was read and built, for a platform.
 type change struct {
 	source string
+	leave  []string // files that are part of no artefact
 	docs   []core.Document
 	store  *artefact.Store
 	tmp    string
@@ -86,6 +88,11 @@ func prepare(ctx context.Context, s *cli.Session, dir, env string) (*change, err
 		return nil, err
 	}
 	c := &change{source: set.Dir, docs: set.Docs, tmp: tmp}
+	if sys, ok := set.State().System(); ok {
+		if f := secrets.FileOf(sys); f != "" {
+			c.leave = append(c.leave, f)
+		}
+	}
 	if c.store, err = artefact.Open(filepath.Join(tmp, "artefacts")); err != nil {
 		c.close()
 		return nil, err
@@ -102,7 +109,7 @@ const buildsAtOnce = 2
 
 // build builds every document and tells every failure.
 func (c *change) build(ctx context.Context, s *cli.Session) error {
-	b := &build.Builder{Out: c.store}
+	b := &build.Builder{Out: c.store, Leave: func() []string { return c.leave }}
 	failed := 0
 	b.Documents(ctx, slices.Clone(c.docs), buildsAtOnce, func(d core.Document, m build.Made) {
 		if m.Err != nil {

@@ -235,6 +235,14 @@ func (d *developer) run(ctx context.Context) error {
 	return err
 }
 
+// absolute gives a path as the caller in dir meant it, or "" for "".
+func absolute(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
 // work runs the loop and whatever was asked for beside it, until ctx ends or one of them does.
 func (d *developer) work(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -260,7 +268,7 @@ func (d *developer) work(ctx context.Context) error {
 			}
 			d.view.event(e)
 		},
-	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services, Cache: filepath.Join(d.p.Data(), "build")})
+	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services, Cache: filepath.Join(d.p.Data(), "build"), Leave: []string{d.p.Data(), absolute(d.s.Dir, d.in.Secrets)}})
 	if err != nil {
 		return err
 	}

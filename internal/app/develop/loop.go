@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apiblueprint "stoa/api/blueprint"
@@ -32,6 +33,7 @@ import (
 	"stoa/internal/engine/fswatch"
 	"stoa/internal/kernel/blueprint"
 	"stoa/internal/kernel/host"
+	"stoa/internal/module/secrets"
 )
 
 // Ports are what the loop needs of the platform.
@@ -54,6 +56,7 @@ type Options struct {
 	Services []string // only these and what they use; empty for all
 	Workers  int      // tools that build at once; 0 means 2
 	Cache    string   // folder in which what was built stays; see build.Builder
+	Leave    []string // files and folders that are part of no artefact, besides the System's secrets
 }
 
 // The kinds of events.
@@ -86,6 +89,8 @@ type Loop struct {
 	results chan result
 	done    chan struct{} // closed when Run no longer reads results
 	lives   sync.WaitGroup
+
+	leave atomic.Pointer[[]string] // what builds leave out: Options.Leave, and the secrets of the blueprint
 
 	// All below is owned by Run.
 	set     *blueprint.Set
@@ -123,6 +128,7 @@ func New(p Ports, set *blueprint.Set, o Options) (*Loop, error) {
 		ended: map[core.Ref]time.Time{},
 	}
 	l.builder.Log, l.builder.Cache = p.Line, o.Cache
+	l.builder.Leave = func() []string { return *l.leave.Load() }
 	if err := l.adopt(set); err != nil {
 		return nil, err
 	}
@@ -137,6 +143,13 @@ func (l *Loop) adopt(set *blueprint.Set) error {
 		return err
 	}
 	l.set, l.docs = set, docs
+	leave := slices.Clone(l.o.Leave)
+	if sys, ok := set.State().System(); ok {
+		if f := secrets.FileOf(sys); f != "" {
+			leave = append(leave, f)
+		}
+	}
+	l.leave.Store(&leave)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +45,9 @@ type Builder struct {
 	// tool need not link what has not changed (measured: 0.4 s instead of 1.5 s of CPU a
 	// program). It belongs to one Builder at a time; "" means a temporary one for each build.
 	Cache string
+	// Leave gives files and folders that are part of no tree, wherever they lie: secrets, data.
+	// It may be nil, and is called concurrently.
+	Leave func() []string
 	Log   func(service, line string) // receives the output of tools, a line at a time; may be nil
 }
 
@@ -66,7 +70,7 @@ func (b *Builder) Service(ctx context.Context, name, dir string, run workload.Ru
 		if info, err := os.Stat(root); err != nil || !info.IsDir() {
 			return nil, fault.New(fault.NotFound, root, "there is no such folder").WithHint("Make it, or correct run.static of %s.", name)
 		}
-		return one(Static)(b.Out.PutTree(root, skip))
+		return one(Static)(b.Out.PutTree(root, b.without(root, skip)))
 	}
 	return nil, nil
 }
@@ -134,7 +138,30 @@ func (b *Builder) folder(ctx context.Context, name, dir string, cmd []string, sk
 			return "", err
 		}
 	}
-	return b.Out.PutTree(dir, skip)
+	return b.Out.PutTree(dir, b.without(dir, skip))
+}
+
+// without is skip that leaves out what is to be left as well.
+func (b *Builder) without(root string, skip Skip) Skip {
+	if b.Leave == nil {
+		return skip
+	}
+	var out []os.FileInfo
+	for _, p := range b.Leave() {
+		if info, err := os.Stat(p); err == nil {
+			out = append(out, info)
+		}
+	}
+	if len(out) == 0 {
+		return skip
+	}
+	return func(rel string, isDir bool) bool {
+		if skip != nil && skip(rel, isDir) {
+			return true
+		}
+		info, err := os.Stat(filepath.Join(root, filepath.FromSlash(rel)))
+		return err == nil && slices.ContainsFunc(out, func(o os.FileInfo) bool { return os.SameFile(o, info) })
+	}
 }
 
 // An Error is a build that failed, with the end of what its tool said.

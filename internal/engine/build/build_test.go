@@ -109,3 +109,33 @@ func TestFolder(t *testing.T) {
 		t.Errorf("a missing tool gave %v with hint %q", err, fault.HintOf(err))
 	}
 }
+
+// What is to be left is in no copy, by whatever path it is named: neither secrets nor the data folder.
+func TestLeave(t *testing.T) {
+	dir := folder(t, map[string]string{"server.js": "x", "secrets.env": "key=value", "data/journal": "z"})
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	b := builder(t)
+	b.Leave = func() []string {
+		return []string{filepath.Join(link, "secrets.env"), filepath.Join(dir, "data"), filepath.Join(dir, "nothing"), ""}
+	}
+	for _, run := range []workload.Run{{Command: []string{"node", "server.js"}}, {Static: "."}} {
+		made, err := b.Service(context.Background(), "web", dir, run, Ignore(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for role, digest := range made {
+			root, err := b.Out.Path(digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[string]bool{"server.js": true, "secrets.env": false, "data": false} {
+				if _, err := os.Stat(filepath.Join(root, name)); (err == nil) != want {
+					t.Errorf("%s in the %s: %v, want %v", name, role, err == nil, want)
+				}
+			}
+		}
+	}
+}

@@ -91,6 +91,11 @@ func (m *Module) file(state core.State) string {
 	if !ok {
 		return ""
 	}
+	return FileOf(sys)
+}
+
+// FileOf gives where a System says that the secrets are, absolute, or "".
+func FileOf(sys core.Document) string {
 	f := secrets.SecretsSection.Of(sys).File
 	if f == "" || filepath.IsAbs(f) {
 		return f
