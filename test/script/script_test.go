@@ -105,7 +105,11 @@ type environment struct{}
 // asked again and again.
 func run(ts *testscript.TestScript, argv ...string) (stdout, stderr string, err error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env = ts.MkAbs("."), ts.Value(environment{}).([]string)
+	cmd.Dir = ts.MkAbs(".")
+	for _, kv := range ts.Value(environment{}).([]string) { // their names; the story may have changed the values
+		name, _, _ := strings.Cut(kv, "=")
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
 	if !strings.Contains(argv[0], "/") { // PATH is that of the story
 		for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
 			if p := filepath.Join(dir, argv[0]); isFile(p) {
