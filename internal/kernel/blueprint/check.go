@@ -21,6 +21,7 @@ import (
 // host.MaxFindings. Sections must decode as their types, as Load and Strict see to.
 func CheckState(cat *host.Catalog, st core.State) []host.Finding {
 	var out []host.Finding
+	once := map[string]any{}
 	contexts := slices.ContainsFunc(slices.Collect(maps.Keys(st.Docs)), func(r core.Ref) bool { return r.Kind == core.KindContext })
 	for _, ref := range st.Refs() {
 		if len(out) >= host.MaxFindings {
@@ -31,7 +32,7 @@ func CheckState(cat *host.Catalog, st core.State) []host.Finding {
 			host.NewChecker(d, st, fieldContext, &out).Exists("", core.KindContext, d.Context)
 		}
 		for _, s := range cat.SectionsOf(ref.Kind) {
-			s.Check(host.NewChecker(d, st, s.Name, &out), d.Sections[s.Name])
+			s.Check(host.NewChecker(d, st, s.Name, &out).Sharing(once), d.Sections[s.Name])
 		}
 	}
 	return out

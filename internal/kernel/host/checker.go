@@ -35,11 +35,32 @@ type Checker struct {
 	Section string        // name of the section
 
 	findings *[]Finding
+	once     map[string]any // see Once; nil shares nothing
 }
 
 // NewChecker returns a checker that appends to findings.
 func NewChecker(doc core.Document, state core.State, section string, findings *[]Finding) *Checker {
 	return &Checker{Doc: doc, State: state, Section: section, findings: findings}
+}
+
+// Sharing gives k with what Once keeps for every check of one state.
+func (k *Checker) Sharing(once map[string]any) *Checker {
+	k.once = once
+	return k
+}
+
+// Once gives what f makes of the whole state, and calls f for the first check that asks
+// only: a check that looked at every document for each document would take minutes on a
+// thousand of them. key begins with the module's name.
+func Once[T any](k *Checker, key string, f func() T) T {
+	if v, ok := k.once[key]; ok {
+		return v.(T)
+	}
+	v := f()
+	if k.once != nil {
+		k.once[key] = v
+	}
+	return v
 }
 
 // Bad reports that the field at path, relative to the section ("[0].timeout", "steps[2].call", ""

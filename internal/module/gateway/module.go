@@ -119,6 +119,7 @@ func checkGateway(k *host.Checker, g gateway.Gateway) {
 
 func checkExpose(k *host.Checker, all []gateway.Expose) {
 	mine := rules(k.Doc)
+	conflicting := host.Once(k, "gateway.conflicting", func() bool { return conflicts(k.State) })
 	for i, e := range all {
 		at := fmt.Sprintf("[%d]", i)
 		if e.Path == "" {
@@ -148,6 +149,9 @@ func checkExpose(k *host.Checker, all []gateway.Expose) {
 				k.Bad(at+".path", "the port speaks tcp: the gateway routes HTTP", "expose a port that speaks http or h2c")
 			}
 		}
+		if !conflicting {
+			continue
+		}
 		// A conflict is reported once, at the later of the two in the order of names.
 		for _, other := range k.State.Of(core.KindService) {
 			if other.Name > k.Doc.Name {
@@ -166,6 +170,17 @@ func checkExpose(k *host.Checker, all []gateway.Expose) {
 	if len(all) > 0 && len(workload.Listeners(k.Doc)) == 0 && workload.RunSection.Of(k.Doc).Static == "" {
 		k.Bad("", "the service has no port (listen)", "give it one, or take expose away")
 	}
+}
+
+// conflicts says whether two routes of the state are in conflict, or may be because one
+// of them is wrong: then it is worth looking which.
+func conflicts(state core.State) bool {
+	var all []route.Rule
+	for _, doc := range state.Of(core.KindService) {
+		all = append(all, rules(doc)...)
+	}
+	_, found := route.Compile(all)
+	return len(found) > 0
 }
 
 // effects says which paths of the gateway come, go, or lead elsewhere.

@@ -70,17 +70,25 @@ func check(k *host.Checker, all []stores.Store) {
 			k.Bad(at+".env", fmt.Sprintf("%s holds the address of stores[%d] already", env(i, s), j), "give it a variable of its own")
 		}
 		envs[env(i, s)] = i
-		for _, other := range k.State.Of(core.KindService) {
-			if other.Name >= k.Doc.Name {
-				continue
-			}
-			for _, o := range stores.StoresSection.Of(other) {
-				if o.Name == s.Name {
-					k.Bad(at+".name", fmt.Sprintf("service/%s owns the store %q: a store has one owner", other.Name, s.Name), "call "+other.Name+" for its data, or give this store another name")
+		if owner := owners(k)[s.Name]; owner != k.Doc.Name {
+			k.Bad(at+".name", fmt.Sprintf("service/%s owns the store %q: a store has one owner", owner, s.Name), "call "+owner+" for its data, or give this store another name")
+		}
+	}
+}
+
+// owners gives the first service, in the order of names, that names each store.
+func owners(k *host.Checker) map[string]string {
+	return host.Once(k, "stores.owners", func() map[string]string {
+		first := map[string]string{}
+		for _, d := range k.State.Of(core.KindService) {
+			for _, s := range stores.StoresSection.Of(d) {
+				if _, taken := first[s.Name]; !taken {
+					first[s.Name] = d.Name
 				}
 			}
 		}
-	}
+		return first
+	})
 }
 
 // env gives the variable that holds the address of store i.

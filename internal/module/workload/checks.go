@@ -130,17 +130,25 @@ func checkListen(k *host.Checker, ls []workload.Listen) {
 		if l.Port != 0 && workload.ScaleSection.Of(k.Doc).Min > 1 {
 			k.Bad(at+".port", "a fixed port is for one instance, but scale.min is more", "let the port be chosen: {env: PORT}")
 		}
-		for _, other := range k.State.Of(core.KindService) {
-			if l.Port == 0 || other.Name >= k.Doc.Name {
-				continue
-			}
-			for _, o := range workload.Listeners(other) {
-				if o.Port == l.Port {
-					k.Bad(at+".port", fmt.Sprintf("%d is the port of service/%s too", l.Port, other.Name), "give one of them another")
+		if owner := fixedPorts(k)[l.Port]; l.Port != 0 && owner != k.Doc.Name {
+			k.Bad(at+".port", fmt.Sprintf("%d is the port of service/%s too", l.Port, owner), "give one of them another")
+		}
+	}
+}
+
+// fixedPorts gives the first service, in the order of names, of each port that cannot be chosen.
+func fixedPorts(k *host.Checker) map[int]string {
+	return host.Once(k, "workload.fixedPorts", func() map[int]string {
+		owners := map[int]string{}
+		for _, d := range k.State.Of(core.KindService) {
+			for _, l := range workload.ListenSection.Of(d) {
+				if _, taken := owners[l.Port]; l.Port != 0 && !taken {
+					owners[l.Port] = d.Name
 				}
 			}
 		}
-	}
+		return owners
+	})
 }
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
