@@ -11,7 +11,6 @@ import (
 	"stoa/api/core"
 	"stoa/api/fault"
 	"stoa/api/workload"
-	"stoa/internal/engine/snapshot"
 	"stoa/internal/ground/id"
 	"stoa/internal/kernel/host"
 )
@@ -23,11 +22,10 @@ const attachWait = 30 * time.Second
 // stoa run orders -- CMD, or with attach stoa dev --attach orders, where the program
 // takes the place of the service's own instances.
 type loan struct {
-	id     string
-	doc    core.Document
-	attach bool
-	ports  []int
-	began  time.Time
+	id    string
+	doc   core.Document
+	ports []int
+	began time.Time
 
 	mu    sync.Mutex
 	ready bool // guarded by mu
@@ -40,10 +38,6 @@ func (l *loan) port() string {
 		return "none"
 	}
 	return strconv.Itoa(l.ports[0])
-}
-
-func (l *loan) endpoint(i int, listen workload.Listen) snapshot.Endpoint {
-	return snapshot.Endpoint{ID: endpointID(l.id, listen), Address: local(l.ports[i]), Protocol: protocolOf(listen), Instance: l.id}
 }
 
 func (l *loan) observed() workload.Instance {
@@ -59,7 +53,7 @@ func (l *loan) observed() workload.Instance {
 
 // borrow lends until the caller hangs up.
 func (m *Module) borrow(ctx context.Context, in workload.BorrowIn) (iter.Seq2[workload.Loan, error], error) {
-	d, err := m.running(in.Service)
+	d, err := m.deploymentOf(in.Service)
 	if err != nil {
 		return nil, err
 	}
@@ -67,47 +61,35 @@ func (m *Module) borrow(ctx context.Context, in workload.BorrowIn) (iter.Seq2[wo
 	if err != nil {
 		return nil, err
 	}
-	l := &loan{id: id.New(), doc: doc, attach: in.Attach, began: time.Now()}
-	if in.Attach {
-		d.mu.Lock()
-		if d.loan != nil {
-			d.mu.Unlock()
-			return nil, fault.New(fault.Conflict, doc.Ref().String(), "another program is attached").WithHint("End that one first.")
-		}
-		d.loan = l
-		d.mu.Unlock()
-	}
-	end := func() {
-		if in.Attach {
-			d.mu.Lock()
-			d.loan = nil
-			d.mu.Unlock()
-			d.changed()
-		}
-	}
+	l := &loan{id: id.New(), doc: doc, began: time.Now()}
 	g, err := m.grant(ctx, host.Instance{ID: l.id, Doc: doc, State: m.p.State()})
 	if err != nil {
-		end()
 		return nil, err
 	}
 	ports, free, err := hold(doc)
 	if err != nil {
 		g.free()
-		end()
 		return nil, err
 	}
 	l.ports = ports
 	env, err := m.environment(doc, nil, g, ports)
-	if err != nil {
+	if err == nil && in.Attach {
+		err = d.lend(l)
+	}
+	end := sync.OnceFunc(func() {
+		if in.Attach {
+			d.takeBack(l)
+		}
 		free()
 		g.free()
+	})
+	if err != nil {
 		end()
 		return nil, err
 	}
+	context.AfterFunc(ctx, end) // also if nobody ever reads the stream
 	return func(yield func(workload.Loan, error) bool) {
 		defer end()
-		defer g.free()
-		defer free()
 		if in.Attach {
 			m.p.Kick(doc.Ref())
 			if err := d.emptied(ctx); err != nil {
@@ -126,13 +108,39 @@ func (m *Module) borrow(ctx context.Context, in workload.BorrowIn) (iter.Seq2[wo
 	}, nil
 }
 
-// emptied waits until the service's own instances are gone, so that a fixed port is free.
+// lend gives the instances' place to another program.
+func (d *deployment) lend(l *loan) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.loan != nil {
+		return fault.New(fault.Conflict, l.doc.Ref().String(), "another program is attached").WithHint("End that one first.")
+	}
+	d.loan = l
+	return nil
+}
+
+// takeBack gives the place back to the service's own instances, if l has it.
+func (d *deployment) takeBack(l *loan) {
+	d.mu.Lock()
+	had := d.loan == l
+	if had {
+		d.loan = nil
+	}
+	d.mu.Unlock()
+	if had {
+		d.changed()
+	}
+}
+
+// emptied waits until the service's own instances are gone, and the job that comes before
+// them, so that a fixed port is free and nothing has its data open. What keeps new ones
+// from coming (see step, before) must have been set.
 func (d *deployment) emptied(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attachWait)
 	defer cancel()
 	for tick := time.NewTicker(50 * time.Millisecond); ; {
 		d.mu.Lock()
-		left := slices.ContainsFunc(d.slots, func(s *slot) bool { return !s.over() })
+		left := d.running || slices.ContainsFunc(d.slots, func(s *slot) bool { return !s.over() })
 		d.mu.Unlock()
 		if !left {
 			tick.Stop()
@@ -142,7 +150,8 @@ func (d *deployment) emptied(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			tick.Stop()
-			return fault.New(fault.Unavailable, "service/"+d.service, "its own instances did not end within %s", attachWait)
+			return fault.New(fault.Unavailable, "service/"+d.service, "its own instances did not end within %s", attachWait).
+				WithHint("Shorten stop.grace, or see what they do: stoa logs %s", d.service)
 		}
 	}
 }

@@ -3,13 +3,12 @@ package workload
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"stoa/api/core"
-	"stoa/api/fault"
 	"stoa/api/workload"
 	"stoa/internal/engine/snapshot"
 )
@@ -20,70 +19,126 @@ type deployment struct {
 	service string
 
 	mu       sync.Mutex
-	doc      core.Document              // as last reconciled; guarded by mu
-	form     string                     // go, command, static or external; guarded by mu
-	want     release                    // guarded by mu
-	revision uint64                     // that it was last reconciled to; guarded by mu
-	desired  int                        // instances; guarded by mu
-	slots    []*slot                    // guarded by mu
-	paused   int                        // counts who keeps it stopped for a moment; guarded by mu
-	stopped  bool                       // by the stop operation; guarded by mu
-	asked    bool                       // whether stopped was read from its mark; guarded by mu
-	nonce    int                        // counts restarts that were asked for; guarded by mu
-	loan     *loan                      // an attached program that takes the instances' place; guarded by mu
-	blocked  *core.Condition            // why the wanted release is not started; guarded by mu
-	restarts int                        // of slots that are gone; guarded by mu
-	lastErr  string                     // guarded by mu
-	jobs     map[string]*core.Condition // how jobs before a release stand, by release and job; guarded by mu
+	doc      core.Document   // as last reconciled; guarded by mu, like all below
+	asked    string          // id of the release that the document asks for
+	want     release         // what is started: the release asked for, or that before while a job runs first
+	revision uint64          // that it was last reconciled to
+	desired  int             // instances
+	slots    []*slot         //
+	paused   int             // counts who keeps it stopped for a moment
+	stopped  bool            // by the stop operation
+	recalled bool            // whether stopped was read from its mark
+	nonce    int             // counts restarts that were asked for
+	loan     *loan           // an attached program that takes the instances' place
+	blocked  *core.Condition // why the release asked for is not started
+	running  bool            // a job before a release runs
+	wait     *wait           // the job that the release asked for waits for
+	restarts int             // of slots that are gone
+	lastErr  string          //
+
+	telling sync.Mutex      // one publish at a time: an older set must not be the last to be told
+	told    map[string]bool // upstreams with endpoints; guarded by telling
+}
+
+// recall reads once whether the service was stopped before Stoa was started.
+func (d *deployment) recall(ctx context.Context) error {
+	d.mu.Lock()
+	known := d.recalled
+	d.mu.Unlock()
+	if known {
+		return nil
+	}
+	mark, err := d.m.p.MarkOf(ctx, stoppedKey(d.service))
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.recalled { // an operation may have been first
+		d.stopped, d.recalled = mark != "", true
+	}
+	return nil
 }
 
 // reconcile brings the deployment to its document, one step. Slots kick it again when something changes.
 func (d *deployment) reconcile(ctx context.Context, doc core.Document, state core.State) error {
+	if err := d.recall(ctx); err != nil {
+		return err
+	}
 	run := workload.RunSection.Of(doc)
-	d.mu.Lock()
-	d.doc, d.form = doc, formOf(run)
-	if !d.asked {
-		d.mu.Unlock()
-		mark, err := d.m.p.MarkOf(ctx, stoppedKey(d.service))
-		if err != nil {
-			return err
-		}
-		d.mu.Lock()
-		d.stopped, d.asked = mark != "", true
-	}
-	count := workload.ScaleSection.Of(doc).Min
-	if d.stopped || d.paused > 0 || d.loan != nil && d.loan.attach {
-		count = 0
-	}
-	d.desired, d.revision = count, state.Revision
-	form, nonce := d.form, d.nonce
-	d.mu.Unlock()
-
-	switch form {
+	switch formOf(run) {
 	case formStatic:
+		d.retireAll() // of a form that it had before
+		d.prune()
+		d.set(func() { d.doc, d.asked, d.want, d.revision = doc, "", release{}, state.Revision })
 		d.observe(staticCondition(doc, state.Revision))
 		return nil
 	case formExternal:
 		return d.reconcileExternal(run, doc, state)
 	}
+	d.mu.Lock()
+	nonce := d.nonce
+	d.mu.Unlock()
 	rel, err := newRelease(doc, nonce)
 	if err != nil {
 		return err
 	}
-	ready, err := d.releasable(ctx, doc, state, rel)
+	ready, err := d.releasable(ctx, state, rel)
 	if err != nil {
 		return err
 	}
+	d.prune()
+	retire, started := d.step(rel, ready, state.Revision)
+	for _, s := range retire {
+		s.retire(d.grace(s))
+	}
+	d.publish() // also for those whose upstream was renamed, or has just become known
+	for _, s := range started {
+		s.launch(s.run)
+	}
+	d.report(state.Revision)
+	return nil
+}
 
+// step decides what is to be done and takes it down: the slots to retire, and new ones
+// that are not launched yet.
+func (d *deployment) step(rel release, ready bool, revision uint64) (retire, started []*slot) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.doc, d.asked, d.revision = rel.doc, rel.id, revision
 	if ready {
 		d.want = rel
 	}
-	if d.want.id == "" { // nothing was ever releasable
-		d.mu.Unlock()
-		d.report(state.Revision)
-		return nil
+	// Counted here, not before: who pauses sees either no slot, or the one that is started now.
+	d.desired = workload.ScaleSection.Of(rel.doc).Min
+	if d.stopped || d.paused > 0 || d.loan != nil {
+		d.desired = 0
 	}
+	if d.want.id == "" { // nothing was ever releasable; what runs is of another form
+		return nil, nil
+	}
+	views := make([]view, len(d.slots))
+	for i, s := range d.slots {
+		views[i] = view{current: s.release.id == d.want.id, ready: s.isReady(), retiring: s.retiring()}
+		if s.release.id == rel.id {
+			s.adopt(rel.doc)
+		}
+	}
+	next := roll(d.desired, fixedPort(d.want.doc), views)
+	for _, i := range next.retire {
+		retire = append(retire, d.slots[i])
+	}
+	for range next.start {
+		started = append(started, newSlot(d, d.want))
+	}
+	d.slots = append(d.slots, started...)
+	return retire, started
+}
+
+// prune forgets slots that are over.
+func (d *deployment) prune() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.slots = slices.DeleteFunc(d.slots, func(s *slot) bool {
 		if s.over() {
 			d.restarts += s.restartCount()
@@ -91,94 +146,69 @@ func (d *deployment) reconcile(ctx context.Context, doc core.Document, state cor
 		}
 		return false
 	})
-	views := make([]view, len(d.slots))
-	for i, s := range d.slots {
-		views[i] = view{current: s.release.id == d.want.id, ready: s.isReady(), retiring: s.retiring()}
-	}
-	alone := fixedPort(d.want.doc)
-	next := roll(count, alone, views)
-	var retire []*slot
-	for _, i := range next.retire {
-		retire = append(retire, d.slots[i])
-	}
-	for range next.start {
-		d.slots = append(d.slots, newSlot(d, d.want))
-	}
-	started := d.slots[len(d.slots)-next.start:]
-	d.mu.Unlock()
+}
 
-	for _, s := range retire {
-		s.retire(d.grace(s))
-	}
-	if len(retire) > 0 {
-		d.publish()
-	}
-	for _, s := range started {
-		s.launch()
-	}
-	d.report(state.Revision)
-	return nil
+func (d *deployment) set(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
 }
 
 // releasable says whether rel can be started now: it is built, and the jobs that come
 // before it have succeeded. If not, the reason is kept for the report.
-func (d *deployment) releasable(ctx context.Context, doc core.Document, state core.State, rel release) (bool, error) {
+func (d *deployment) releasable(ctx context.Context, state core.State, rel release) (bool, error) {
 	block := func(c *core.Condition) (bool, error) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.blocked = c
+		d.set(func() { d.blocked = c })
 		return c == nil, nil
 	}
 	if rel.program == "" && rel.folder == "" {
 		return block(&core.Condition{Status: core.Pending, Reason: "NotBuilt", Message: "waits for its first build"})
 	}
 	d.mu.Lock()
-	running, idle := d.want.id == rel.id, d.desired == 0
+	running, idle := d.want.id == rel.id, d.stopped || d.paused > 0
 	d.mu.Unlock()
 	if running || idle {
 		_, err := block(nil)
 		return running, err // an idle one is released when it is started, after its jobs
 	}
-	c, err := d.m.before(ctx, d, doc, state, rel)
+	c, err := d.m.before(ctx, d, state, rel)
 	if err != nil {
 		return false, err
 	}
 	return block(c)
 }
 
-// publish tells the data plane which instances can be called, port by port.
+// publish tells the data plane which instances can be called, upstream by upstream.
 func (d *deployment) publish() {
+	d.telling.Lock()
+	defer d.telling.Unlock()
 	d.mu.Lock()
 	doc, slots, l := d.doc, slices.Clone(d.slots), d.loan
 	d.mu.Unlock()
-	if d.isExternal() {
-		var eps []snapshot.Endpoint
-		for _, s := range slots {
-			if ep, ok := s.externalEndpoint(); ok {
-				eps = append(eps, ep)
-			}
-		}
-		d.m.p.Endpoints(d.service, eps)
-		return
+	eps := map[string][]snapshot.Endpoint{}
+	for up := range d.told {
+		eps[up] = nil // one that has no endpoint any more
 	}
-	for i, listen := range workload.Listeners(doc) {
-		var eps []snapshot.Endpoint
-		for _, s := range slots {
-			if ep, ok := s.endpoint(i, listen); ok {
-				eps = append(eps, ep)
-			}
+	if isExternal(doc) {
+		eps[d.service] = nil
+	} else {
+		for _, listen := range workload.Listeners(doc) {
+			eps[workload.Upstream(d.service, listen)] = nil
 		}
-		if l != nil && l.attach && l.isReady() {
-			eps = append(eps, l.endpoint(i, listen))
-		}
-		d.m.p.Endpoints(workload.Upstream(d.service, listen), eps)
 	}
-}
-
-func (d *deployment) isExternal() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.form == formExternal
+	for _, s := range slots {
+		s.endpoints(eps)
+	}
+	if l != nil && l.isReady() {
+		endpointsOf(l.doc, l.id, l.ports, eps)
+	}
+	d.told = map[string]bool{}
+	for _, up := range slices.Sorted(maps.Keys(eps)) {
+		d.m.p.Endpoints(up, eps[up])
+		if len(eps[up]) > 0 {
+			d.told[up] = true
+		}
+	}
 }
 
 // retireAll retires every slot and says how many are not over yet.
@@ -200,7 +230,7 @@ func (d *deployment) retireAll() int {
 
 // grace is how long a slot's instance may take to end.
 func (d *deployment) grace(s *slot) time.Duration {
-	g := workload.StopSection.Of(s.release.doc).Grace.D()
+	g := workload.StopSection.Of(s.document()).Grace.D()
 	if most := d.m.o.StopGrace; most > 0 && d.m.isStopping() {
 		g = min(g, most)
 	}
@@ -213,18 +243,14 @@ func (m *Module) isStopping() bool {
 	return m.stopping
 }
 
-// changed is called by a slot when it became ready, unready or ended.
+// changed is called when a slot became ready, unready or ended, or a job has ended.
 func (d *deployment) changed() {
 	d.publish()
 	d.m.p.Kick(core.Ref{Kind: core.KindService, Name: d.service})
 }
 
 // failed keeps what went wrong last.
-func (d *deployment) failed(text string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.lastErr = text
-}
+func (d *deployment) failed(text string) { d.set(func() { d.lastErr = text }) }
 
 // report observes the Ready condition that follows from the slots.
 func (d *deployment) report(revision uint64) {
@@ -242,17 +268,14 @@ func (d *deployment) observe(c core.Condition) {
 func (d *deployment) condition() core.Condition {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var ready, starting int
+	var ready int
 	var worst *core.Condition
 	for _, s := range d.slots {
 		if s.retiring() {
 			continue
 		}
-		switch {
-		case s.isReady():
+		if s.isReady() {
 			ready++
-		default:
-			starting++
 		}
 		if c := s.trouble(); c != nil && (worst == nil || c.Status == core.False) {
 			worst = c
@@ -261,7 +284,9 @@ func (d *deployment) condition() core.Condition {
 	switch {
 	case d.stopped:
 		return core.Condition{Status: core.False, Reason: "Stopped", Message: "was stopped", Hint: "To start it: stoa start " + d.service}
-	case d.loan != nil && d.loan.attach:
+	case d.paused > 0:
+		return core.Condition{Status: core.Pending, Reason: "Paused", Message: "is stopped for a moment, while its data is reset"}
+	case d.loan != nil:
 		if d.loan.isReady() {
 			return core.Condition{Status: core.True, Reason: "Attached", Message: "a program that you started takes its place"}
 		}
@@ -310,6 +335,8 @@ func formOf(r workload.Run) string {
 	return formExternal
 }
 
+func isExternal(doc core.Document) bool { return formOf(workload.RunSection.Of(doc)) == formExternal }
+
 // fixedPort says whether two instances of the service cannot run at once.
 func fixedPort(doc core.Document) bool {
 	return slices.ContainsFunc(workload.Listeners(doc), func(l workload.Listen) bool { return l.Port != 0 })
@@ -324,19 +351,3 @@ func staticCondition(doc core.Document, revision uint64) core.Condition {
 }
 
 func stoppedKey(service string) string { return "workload/stopped/" + service }
-
-func notFound(kind, name string, docs []core.Document) error {
-	var names []string
-	for _, d := range docs {
-		names = append(names, d.Name)
-	}
-	f := fault.New(fault.NotFound, kind+"/"+name, "not found")
-	return f.WithHint("%s", hintAmong(name, names))
-}
-
-func hintAmong(name string, names []string) string {
-	if len(names) == 0 {
-		return "Nothing is applied: stoa apply DIR."
-	}
-	return "There are " + strings.Join(names, ", ") + "."
-}

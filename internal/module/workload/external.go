@@ -2,7 +2,7 @@ package workload
 
 import (
 	"context"
-	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,41 +19,37 @@ func (d *deployment) reconcileExternal(run workload.Run, doc core.Document, stat
 	if err != nil {
 		return err
 	}
-	health := workload.HealthSection.Of(doc)
+	d.prune()
 	d.mu.Lock()
-	d.desired = len(run.External)
-	var keep, gone, fresh []*slot
+	d.doc, d.asked, d.want, d.revision, d.desired, d.blocked = doc, rel.id, rel, state.Revision, len(run.External), nil
 	have := map[string]bool{}
+	var gone, fresh []*slot
 	for _, s := range d.slots {
-		if s.over() {
-			continue
-		}
-		same := s.release.id == rel.id && reflect.DeepEqual(workload.HealthSection.Of(s.release.doc), health)
-		if !same {
+		addr := s.address()
+		switch {
+		case s.retiring():
+		case isExternal(s.document()) && slices.Contains(run.External, addr):
+			have[addr] = true
+			s.adopt(doc)
+		default:
 			gone = append(gone, s)
-		} else if !s.retiring() {
-			have[s.address()] = true
 		}
-		keep = append(keep, s)
 	}
 	for _, addr := range run.External {
 		if !have[addr] {
+			have[addr] = true
 			s := newSlot(d, rel)
 			s.id = addr
 			fresh = append(fresh, s)
 		}
 	}
-	d.slots = append(keep, fresh...)
+	d.slots = append(d.slots, fresh...)
 	d.mu.Unlock()
 	for _, s := range gone {
-		s.retire(0)
+		s.retire(d.grace(s))
 	}
 	for _, s := range fresh {
-		d.m.lives.Go(func() {
-			s.watchExternal()
-			s.set(func() { s.ended = true })
-			d.changed()
-		})
+		s.launch(s.watchExternal)
 	}
 	d.publish()
 	d.report(state.Revision)
@@ -62,25 +58,40 @@ func (d *deployment) reconcileExternal(run workload.Run, doc core.Document, stat
 
 func (s *slot) address() string { s.mu.Lock(); defer s.mu.Unlock(); return s.id }
 
-// watchExternal probes one address until the slot is retired. One that was never
-// reached is asked for ever, every interval.
+// externalPlan gives how an address elsewhere is probed: at the same pace whether it was
+// ever reached or not, since nobody has just started it.
+func externalPlan(doc core.Document) probe.Plan {
+	p := planOf(doc)
+	p.StartEvery, p.Live = p.Every, false
+	return p
+}
+
+// watchExternal probes one address until the slot is retired. One that does not answer
+// is asked for ever.
 func (s *slot) watchExternal() {
-	addr := s.address()
-	plan := planOf(s.release.doc)
+	addr, doc := s.address(), s.document()
+	plan := externalPlan(doc)
 	h := probe.Begin(time.Now())
 	s.set(func() { s.phase, s.began = phaseStarting, time.Now() })
+	told := ""
 	for {
 		which, at := h.Due(plan)
 		if h.Phase.Final() {
-			h, which, at = probe.Begin(time.Now()), probe.Ready, time.Now().Add(plan.Every)
+			which, at = probe.Ready, time.Now().Add(plan.Every)
+			h = probe.Begin(at)
 		}
 		select {
 		case <-time.After(time.Until(at)):
+		case <-s.replan:
+			doc = s.document()
+			plan = externalPlan(doc)
+			h = probe.Begin(time.Now()) // it is asked anew at once
+			continue
 		case <-s.ctx.Done():
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, plan.Timeout)
-		err := s.d.m.prober().Check(ctx, externalProbe(s.release.doc, addr))
+		err := s.d.m.prober().Check(ctx, externalProbe(doc, addr))
 		cancel()
 		if s.ctx.Err() != nil {
 			return
@@ -89,29 +100,38 @@ func (s *slot) watchExternal() {
 		if err != nil {
 			reason = err.Error()
 		}
-		was := h.Phase
 		h = h.After(plan, which, reason, time.Now())
-		well := h.Phase == probe.Well
-		if h.Phase != was || !well {
-			s.set(func() {
-				s.phase, s.bad = phaseReady, nil
-				if !well {
-					s.phase = phaseUnready
-					s.bad = &core.Condition{Status: core.Pending, Reason: "Unreachable", Message: addr + " does not answer: " + reason,
-						Hint: "Start it, or correct run.external of " + s.d.service + "."}
-				}
-			})
+		if h.Phase == probe.Well { // also while it has failed once or twice
+			reason = ""
 		}
-		if h.Phase != was || !well && s.d.lastError() != reason {
-			if !well {
-				s.d.failed(reason)
+		if phase := s.observeExternal(reason); reason != told || phase {
+			told = reason
+			if reason != "" {
+				s.d.failed(addr + ": " + reason)
 			}
 			s.d.changed()
 		}
 	}
 }
 
-func (d *deployment) lastError() string { d.mu.Lock(); defer d.mu.Unlock(); return d.lastErr }
+// observeExternal takes down what is wrong with the address, "" for nothing, and says
+// whether that changed its phase.
+func (s *slot) observeExternal(reason string) (changed bool) {
+	s.set(func() {
+		was := s.phase
+		if s.retired {
+			return
+		}
+		s.phase, s.bad = phaseReady, nil
+		if reason != "" {
+			s.phase = phaseUnready
+			s.bad = &core.Condition{Status: core.Pending, Reason: "Unreachable", Message: s.id + " does not answer: " + reason,
+				Hint: "Start it, or correct run.external of " + s.d.service + "."}
+		}
+		changed = s.phase != was
+	})
+	return changed
+}
 
 func externalProbe(doc core.Document, addr string) probe.Probe {
 	h := workload.HealthSection.Of(doc)
@@ -146,13 +166,4 @@ func externalProtocol(doc core.Document, addr string) snapshot.Protocol {
 		return protocolOf(l)
 	}
 	return snapshot.HTTP1
-}
-
-// externalEndpoint is the endpoint of an external slot that is ready.
-func (s *slot) externalEndpoint() (snapshot.Endpoint, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	host, _ := externalHost(s.id)
-	ep := snapshot.Endpoint{ID: s.d.service + "@" + s.id, Address: host, Protocol: externalProtocol(s.release.doc, s.id), Instance: s.id}
-	return ep, s.phase == phaseReady && !s.retired && !s.ended
 }

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -20,6 +21,9 @@ import (
 // maxRuns is how many runs of jobs are remembered.
 const maxRuns = 100
 
+// jobGrace is how long a job has to end when its time is over, or Stoa's.
+const jobGrace = 5 * time.Second
+
 // maxTail is how many last lines of output are kept as evidence.
 const maxTail = core.MaxEvidence
 
@@ -31,13 +35,19 @@ func jobsBefore(service string, state core.State) []core.Document {
 	})
 }
 
+// A wait is a job that a release waits for.
+type wait struct {
+	key string         // of release and job
+	c   core.Condition // how the job stands
+}
+
 // before sees to the jobs that come before a release. It gives nil when all have
-// succeeded, else why the release waits; it is asked again when a run has ended.
-func (m *Module) before(ctx context.Context, d *deployment, doc core.Document, state core.State, rel release) (*core.Condition, error) {
-	for _, job := range jobsBefore(doc.Name, state) {
-		key := jobKey(job.Name)
-		want := rel.id + "+" + jobID(job)
-		done, err := m.p.MarkOf(ctx, key)
+// succeeded, else why the release waits; it is asked again when a run has ended. Of one
+// service, one job runs at a time: two migrations do not meet.
+func (m *Module) before(ctx context.Context, d *deployment, state core.State, rel release) (*core.Condition, error) {
+	for _, job := range jobsBefore(rel.doc.Name, state) {
+		want := rel.content + "+" + jobID(job)
+		done, err := m.p.MarkOf(ctx, jobKey(job.Name))
 		if err != nil {
 			return nil, err
 		}
@@ -47,49 +57,60 @@ func (m *Module) before(ctx context.Context, d *deployment, doc core.Document, s
 		if jobMissing(job) {
 			return &core.Condition{Status: core.Pending, Reason: "NotBuilt", Message: "waits for the first build of job/" + job.Name}, nil
 		}
+		pending := core.Condition{Status: core.Pending, Reason: "Job", Message: "job/" + job.Name + " runs first"}
 		d.mu.Lock()
-		if d.jobs == nil {
-			d.jobs = map[string]*core.Condition{}
+		defer d.mu.Unlock()
+		switch {
+		case d.wait != nil && d.wait.key == want:
+			c := d.wait.c
+			return &c, nil
+		case d.running || d.paused > 0: // one of an earlier release, or its data is being reset
+			return &pending, nil
 		}
-		state, known := d.jobs[want]
-		if !known {
-			state = &core.Condition{Status: core.Pending, Reason: "Job", Message: "job/" + job.Name + " runs first"}
-			clear(d.jobs) // those of earlier releases
-			d.jobs[want] = state
-		}
-		d.mu.Unlock()
-		if !known {
-			m.lives.Go(func() {
-				run := m.runJob(m.ctx, job, rel.doc, m.p.State(), nil)
-				if run.State == "succeeded" {
-					if err := m.p.Mark(m.ctx, key, want); err != nil {
-						run.State, run.Output = "failed", []string{err.Error()}
-					}
-				}
-				d.mu.Lock()
-				if run.State == "succeeded" {
-					delete(d.jobs, want)
-				} else {
-					d.jobs[want] = &core.Condition{
-						Status: core.False, Reason: "JobFailed", Message: fmt.Sprintf("job/%s failed: exit code %d", job.Name, run.ExitCode),
-						Hint: "See stoa logs " + doc.Name + "; correct it, or try it again: stoa restart " + doc.Name, Evidence: run.Output,
-					}
-					d.lastErr = d.jobs[want].Message
-				}
-				d.mu.Unlock()
-				d.changed()
-			})
-		}
-		return state, nil
+		d.wait, d.running = &wait{want, pending}, true
+		m.lives.Go(func() { m.runBefore(d, job, rel.doc, want) })
+		return &pending, nil
 	}
 	return nil, nil
+}
+
+// runBefore runs a job that comes before a release, and has the service looked at again.
+func (m *Module) runBefore(d *deployment, job, service core.Document, want string) {
+	run := m.runJob(m.jobs, job, service, m.p.State(), nil)
+	if run.State == "succeeded" {
+		if err := m.p.Mark(m.ctx, jobKey(job.Name), want); err != nil {
+			run.State, run.ExitCode, run.Output = "failed", -1, []string{"it is not known as done: " + err.Error()}
+		}
+	}
+	d.mu.Lock()
+	d.running = false
+	if d.wait != nil && d.wait.key == want {
+		d.wait = nil
+		if run.State != "succeeded" {
+			d.lastErr = fmt.Sprintf("job/%s failed: %s", job.Name, how(run))
+			d.wait = &wait{want, core.Condition{
+				Status: core.False, Reason: "JobFailed", Message: d.lastErr, Evidence: run.Output,
+				Hint: "See stoa logs " + service.Name + "; correct it, or try it again: stoa restart " + service.Name,
+			}}
+		}
+	}
+	d.mu.Unlock()
+	d.changed()
+}
+
+// how says in a few words how a run failed.
+func how(run workload.JobRun) string {
+	if run.ExitCode < 0 && len(run.Output) > 0 {
+		return run.Output[len(run.Output)-1]
+	}
+	return fmt.Sprintf("exit code %d", run.ExitCode)
 }
 
 func jobKey(job string) string { return "workload/job/" + job }
 
 // jobID changes with whatever a job is run from.
 func jobID(job core.Document) string {
-	return fmt.Sprintf("%x", job.Sections[""]) + job.Artefacts[build.Program] + job.Artefacts[build.Folder]
+	return digest(slices.Concat(job.Sections[""], []byte("\n"+job.Artefacts[build.Program]+"\n"+job.Artefacts[build.Folder])))
 }
 
 // jobMissing says whether a job has a program of its own that was never built.
@@ -127,7 +148,8 @@ func (m *Module) runJob(ctx context.Context, job, service core.Document, state c
 	m.remember(run)
 	c := core.Condition{Type: "Succeeded", Status: core.True, Reason: "Succeeded", Message: "succeeded", Since: run.Ended}
 	if run.State != "succeeded" {
-		c.Status, c.Reason, c.Message, c.Evidence = core.False, "Failed", fmt.Sprintf("exit code %d", run.ExitCode), run.Output
+		c.Status, c.Reason, c.Message, c.Evidence = core.False, "Failed", how(run), run.Output
+		c.Hint = "To run it again: stoa job run " + job.Name
 	}
 	m.p.Observe(job.Ref(), c)
 	return run
@@ -155,15 +177,10 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 	if err != nil {
 		return 0, nil, err
 	}
-	out := &tailer{secrets: g.secrets}
-	sink := func(stream string) process.Sink {
-		return func(line []byte, _ bool) {
-			line = out.add(line)
-			m.p.Line(service.Name, runID, stream, line)
-		}
-	}
+	out := newTailer(g.secrets)
 	in, err := m.starter.Start(ctx, process.Spec{
-		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + runID, Stdout: sink("stdout"), Stderr: sink("stderr"),
+		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + runID,
+		Stdout: m.sink(out, service.Name, runID, "stdout"), Stderr: m.sink(out, service.Name, runID, "stderr"),
 	})
 	if err != nil {
 		return 0, nil, err
@@ -171,10 +188,13 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 	select {
 	case <-in.Done():
 	case <-ctx.Done():
-		if err := in.Stop(context.WithoutCancel(ctx), 5*time.Second); err != nil {
+		if err := in.Stop(context.WithoutCancel(ctx), jobGrace); err != nil {
 			return 0, out.lines(), err
 		}
-		return 0, out.lines(), fault.New(fault.Unavailable, job.Ref().String(), "did not end within %s", j.Timeout)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return 0, out.lines(), fault.New(fault.Unavailable, job.Ref().String(), "did not end within %s", j.Timeout)
+		}
+		return 0, out.lines(), fault.New(fault.Unavailable, job.Ref().String(), "was ended before it was done: %w", ctx.Err())
 	}
 	exit := in.Exit()
 	if exit.Code != 0 {
@@ -207,15 +227,17 @@ func (m *Module) runJobNow(ctx context.Context, in workload.JobIn) (workload.Job
 	if !ok || jobMissing(job) || service.Artefacts[build.Program] == "" && service.Artefacts[build.Folder] == "" {
 		return workload.JobRun{}, fault.New(fault.Unavailable, job.Ref().String(), "was not built yet").WithHint("See stoa status.")
 	}
-	if m.isStopping() {
+	if !m.enter() {
 		return workload.JobRun{}, errStopping
 	}
-	m.lives.Add(1)
 	defer m.lives.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.jobs, cancel)() // it ends with Stoa, whoever waits for it
 	return m.runJob(ctx, job, service, state, in.Env), nil
 }
 
-func (m *Module) jobs(context.Context, op.None) (workload.JobsOut, error) {
+func (m *Module) listJobs(context.Context, op.None) (workload.JobsOut, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	runs := slices.Clone(m.runs)
@@ -225,18 +247,20 @@ func (m *Module) jobs(context.Context, op.None) (workload.JobsOut, error) {
 
 // A tailer keeps the last lines of output, with secrets taken out.
 type tailer struct {
-	secrets []string
+	veil veil
 
 	mu   sync.Mutex
 	last []string // at most maxTail; guarded by mu
 }
 
-// add keeps line and gives it back as it may be shown.
+func newTailer(secrets []string) *tailer { return &tailer{veil: newVeil(secrets)} }
+
+// add keeps line and gives it back without secrets.
 func (t *tailer) add(line []byte) []byte {
-	line = redact(line, t.secrets)
+	line = t.veil.hide(line)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.last = append(t.last, string(line)); len(t.last) > maxTail {
+	if t.last = append(t.last, presentable(line)); len(t.last) > maxTail {
 		t.last = slices.Delete(t.last, 0, 1)
 	}
 	return line
@@ -246,4 +270,9 @@ func (t *tailer) lines() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.last)
+}
+
+// sink gives what takes one stream of a program's output.
+func (m *Module) sink(out *tailer, service, instance, stream string) process.Sink {
+	return func(line []byte, _ bool) { m.p.Line(service, instance, stream, out.add(line)) }
 }

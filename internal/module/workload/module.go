@@ -31,6 +31,7 @@ import (
 	"stoa/internal/engine/process"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/ground/life"
+	"stoa/internal/ground/nearest"
 	"stoa/internal/kernel/host"
 )
 
@@ -79,7 +80,8 @@ type Module struct {
 	o Options
 
 	starter *process.Starter
-	ctx     context.Context // of Run: what slots live under. Set by run before Reconcile is called, because control starts later.
+	ctx     context.Context // what slots live under: it ends after they were retired. Set by run, like jobs, before anything asks for it.
+	jobs    context.Context // what jobs live under: it ends when the stop begins
 
 	mu          sync.Mutex
 	deployments map[string]*deployment // by service; guarded by mu
@@ -121,7 +123,7 @@ func (m *Module) Declare(c *host.Catalog) {
 	host.Handle(c, workload.StopOp, m.stop, printDone)
 	host.Handle(c, workload.StartOp, m.start, printDone)
 	host.Handle(c, workload.JobRunOp, m.runJobNow, printRun)
-	host.Handle(c, workload.JobsOp, m.jobs, printRuns)
+	host.Handle(c, workload.JobsOp, m.listJobs, printRuns)
 	host.Follow(c, workload.BorrowOp, m.borrow, nil)
 
 	c.Reconcile("workload", m.reconcile, core.KindService, core.KindJob)
@@ -140,7 +142,7 @@ func (m *Module) run(ctx context.Context, ready func()) error {
 	}
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx)) // ends after the retiring, not before
 	defer cancel()
-	m.ctx = live
+	m.ctx, m.jobs = live, ctx
 	ready()
 	<-ctx.Done()
 
@@ -158,7 +160,18 @@ func (m *Module) run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// deployment gives that of a service; make says whether one is made if there is none.
+// enter counts a life that run waits for, unless the stop has begun. It ends with lives.Done.
+func (m *Module) enter() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return false
+	}
+	m.lives.Add(1)
+	return true
+}
+
+// deployment gives that of a service; create says whether one is made if there is none.
 func (m *Module) deployment(service string, create bool) *deployment {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -185,13 +198,14 @@ func (m *Module) reconcile(ctx context.Context, ref core.Ref) (time.Duration, er
 		return 0, nil
 	}
 	if !ok {
-		if d.retireAll() == 0 {
-			m.mu.Lock()
-			delete(m.deployments, ref.Name)
-			m.mu.Unlock()
-			m.p.Forget(ref)
+		if d.retireAll() > 0 {
+			return 0, nil // it is looked at again when they have ended
 		}
-		return 0, nil
+		m.mu.Lock()
+		delete(m.deployments, ref.Name)
+		m.mu.Unlock()
+		m.p.Forget(ref)
+		return 0, m.p.Mark(ctx, stoppedKey(ref.Name), "") // one of this name that comes later is another
 	}
 	return 0, d.reconcile(ctx, doc, state)
 }
@@ -207,3 +221,16 @@ func (m *Module) service(name string) (core.Document, error) {
 }
 
 var errStopping = fault.New(fault.Unavailable, "", "Stoa is stopping")
+
+// notFound says that a name is not declared, and which one may be meant.
+func notFound(kind, name string, docs []core.Document) error {
+	var names []string
+	for _, d := range docs {
+		names = append(names, d.Name)
+	}
+	hint := "Nothing is applied: stoa apply DIR."
+	if len(names) > 0 {
+		hint = nearest.Hint(name, names)
+	}
+	return fault.New(fault.NotFound, kind+"/"+name, "not found").WithHint("%s", hint)
+}

@@ -17,13 +17,13 @@ import (
 
 // restart replaces the instances of a service, one by one.
 func (m *Module) restart(ctx context.Context, in workload.ServiceIn) (workload.Done, error) {
-	d, err := m.running(in.Service)
+	d, err := m.deploymentOf(in.Service)
 	if err != nil {
 		return workload.Done{}, err
 	}
 	d.mu.Lock()
 	d.nonce++
-	clear(d.jobs) // a job that failed is tried again
+	d.wait = nil // a job that failed is tried again
 	d.mu.Unlock()
 	if err := m.setStopped(ctx, d, false); err != nil {
 		return workload.Done{}, err
@@ -32,7 +32,7 @@ func (m *Module) restart(ctx context.Context, in workload.ServiceIn) (workload.D
 }
 
 func (m *Module) stop(ctx context.Context, in workload.ServiceIn) (workload.Done, error) {
-	d, err := m.running(in.Service)
+	d, err := m.deploymentOf(in.Service)
 	if err != nil {
 		return workload.Done{}, err
 	}
@@ -40,7 +40,7 @@ func (m *Module) stop(ctx context.Context, in workload.ServiceIn) (workload.Done
 }
 
 func (m *Module) start(ctx context.Context, in workload.ServiceIn) (workload.Done, error) {
-	d, err := m.running(in.Service)
+	d, err := m.deploymentOf(in.Service)
 	if err != nil {
 		return workload.Done{}, err
 	}
@@ -57,7 +57,7 @@ func (m *Module) setStopped(ctx context.Context, d *deployment, stopped bool) er
 		return err
 	}
 	d.mu.Lock()
-	d.stopped, d.asked = stopped, true
+	d.stopped, d.recalled = stopped, true
 	d.mu.Unlock()
 	m.p.Kick(core.Ref{Kind: core.KindService, Name: d.service})
 	return nil
@@ -93,8 +93,8 @@ func (m *Module) Pause(ctx context.Context, service string) (resume func(), err 
 	}, nil
 }
 
-// running finds the deployment of a service that Stoa runs.
-func (m *Module) running(service string) (*deployment, error) {
+// deploymentOf finds the deployment of a service that Stoa runs.
+func (m *Module) deploymentOf(service string) (*deployment, error) {
 	doc, err := m.service(service)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 	d.mu.Lock()
 	slots, l := slices.Clone(d.slots), d.loan
 	s.Desired, s.Restarts, s.LastError, s.Revision = d.desired, d.restarts, d.lastErr, d.revision
-	want, last := d.want.id, d.doc
+	asked, last := d.asked, d.doc
 	d.mu.Unlock()
 	if s.Revision < revision && bytes.Equal(last.Canonical(), doc.Canonical()) {
 		s.Revision = revision // it did not change since: nobody looks at its instances again
@@ -156,7 +156,7 @@ func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 		s.Restarts += in.Restarts
 		if in.State == phaseReady {
 			s.Ready++
-			if form == formExternal || slot.release.id == want {
+			if form == formExternal || slot.release.id == asked {
 				s.Updated++
 			}
 			if s.Address == "" {
@@ -165,7 +165,7 @@ func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 		}
 		s.Instances = append(s.Instances, in)
 	}
-	if l != nil && l.attach {
+	if l != nil {
 		s.Desired = 1
 		if in := l.observed(); in.State == phaseReady {
 			s.Ready, s.Updated, s.Address = s.Ready+1, s.Updated+1, in.Address
@@ -174,7 +174,7 @@ func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 	}
 	s.State = stateOf(c, s, form)
 	if c.Status != core.True || c.Reason == "OldRelease" {
-		if c.Reason != "Stopped" && c.Reason != "Starting" && c.Reason != "NotBuilt" && c.Reason != "Partial" && c.Reason != "Job" {
+		if c.Reason != "Stopped" && c.Reason != "Starting" && c.Reason != "NotBuilt" && c.Reason != "Partial" && c.Reason != "Job" && c.Reason != "Paused" && c.Reason != "Attached" {
 			s.LastError = c.Message
 		}
 	}
@@ -212,15 +212,10 @@ func (s *slot) observed() workload.Instance {
 	if len(s.ports) > 0 {
 		in.Address = local(s.ports[0])
 	}
-	if s.pid == 0 && s.d.isExternalLocked(s) {
+	if isExternal(s.doc) {
 		in.Address, in.Release = s.id, ""
 	}
 	return in
-}
-
-// isExternalLocked says whether a slot stands for an address elsewhere. s.mu is held.
-func (d *deployment) isExternalLocked(s *slot) bool {
-	return len(workload.RunSection.Of(s.release.doc).External) > 0
 }
 
 func short(id string) string { return id[:min(12, len(id))] }

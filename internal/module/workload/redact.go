@@ -1,6 +1,13 @@
 package workload
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
 
 // minSecret is the shortest secret that is looked for, in bytes: a shorter one would be
 // found in innocent text.
@@ -8,12 +15,62 @@ const minSecret = 4
 
 var hidden = []byte("[redacted]")
 
-// redact takes secrets out of a line. It gives back line itself if it holds none.
-func redact(line []byte, secrets []string) []byte {
-	for _, s := range secrets {
-		if len(s) >= minSecret && bytes.Contains(line, []byte(s)) {
-			line = bytes.ReplaceAll(line, []byte(s), hidden)
+// A veil hides the secrets of one instance in what it says. It never changes.
+type veil struct {
+	words [][]byte // longest first, so that none is left in part because a shorter one is part of it
+}
+
+// newVeil gives the veil for secrets. Output comes line by line, so each line of a secret
+// is looked for (a key in PEM has many), and so are the forms that a secret takes inside
+// a JSON string and inside a URL.
+func newVeil(secrets []string) veil {
+	var v veil
+	for _, secret := range secrets {
+		for line := range strings.Lines(secret) {
+			line = strings.TrimSpace(line)
+			quoted, _ := json.Marshal(line) // a string always can be
+			for _, form := range []string{line, string(quoted[1 : len(quoted)-1]), url.QueryEscape(line), url.PathEscape(line)} {
+				if len(form) >= minSecret {
+					v.words = append(v.words, []byte(form))
+				}
+			}
+		}
+	}
+	slices.SortFunc(v.words, func(a, b []byte) int {
+		if len(a) != len(b) {
+			return len(b) - len(a)
+		}
+		return bytes.Compare(a, b)
+	})
+	v.words = slices.CompactFunc(v.words, bytes.Equal)
+	return v
+}
+
+// hide takes secrets out of a line. It gives back line itself if it holds none.
+func (v veil) hide(line []byte) []byte {
+	for _, w := range v.words {
+		if bytes.Contains(line, w) {
+			line = bytes.ReplaceAll(line, w, hidden)
 		}
 	}
 	return line
+}
+
+// maxEvidenceLine is how much of a line is kept as evidence, in bytes: conditions are
+// held in memory and sent whole.
+const maxEvidenceLine = 1 << 10
+
+// presentable makes of a line what may be shown on any terminal, whoever shows it.
+func presentable(line []byte) string {
+	s := strings.ToValidUTF8(string(line[:min(len(line), maxEvidenceLine)]), "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		if r != '\t' && unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s)
+	if len(line) > maxEvidenceLine {
+		s += "..."
+	}
+	return s
 }

@@ -24,10 +24,11 @@ import (
 	"stoa/internal/kernel/host"
 )
 
-// A release is what an instance is started from. It is immutable; its id changes with
-// whatever an instance can only learn by being started anew.
+// A release is what an instance is started from. It is immutable. Its content changes
+// with whatever an instance can only learn by being started anew.
 type release struct {
-	id              string // 64 hex digits; "" for none
+	id              string // 64 hex digits, of the content and how often a restart was asked for; "" for none
+	content         string // 64 hex digits
 	doc             core.Document
 	program, folder string // digests
 }
@@ -43,9 +44,7 @@ func newRelease(doc core.Document, nonce int) (release, error) {
 	parts := struct {
 		Artefacts map[string]string
 		Sections  map[string]json.RawMessage
-		Nonce     int
-	}{doc.Artefacts, map[string]json.RawMessage{}, nonce}
-	parts.Artefacts = maps.Clone(doc.Artefacts)
+	}{maps.Clone(doc.Artefacts), map[string]json.RawMessage{}}
 	maps.DeleteFunc(parts.Artefacts, func(role, _ string) bool { return !restartArtefact(role) })
 	for _, name := range restartSections {
 		if raw, ok := doc.Sections[name]; ok {
@@ -56,8 +55,17 @@ func newRelease(doc core.Document, nonce int) (release, error) {
 	if err != nil {
 		return release{}, fmt.Errorf("release of %s: %w", doc.Ref(), err)
 	}
+	r := release{content: digest(b), doc: doc, program: doc.Artefacts[build.Program], folder: doc.Artefacts[build.Folder]}
+	r.id = r.content
+	if nonce > 0 {
+		r.id = digest(fmt.Appendf(nil, "%s restart %d", r.content, nonce))
+	}
+	return r, nil
+}
+
+func digest(b []byte) string {
 	sum := sha256.Sum256(b)
-	return release{id: hex.EncodeToString(sum[:]), doc: doc, program: doc.Artefacts[build.Program], folder: doc.Artefacts[build.Folder]}, nil
+	return hex.EncodeToString(sum[:])
 }
 
 // EnvFile is the role of the artefact that holds a service's envFile.
@@ -72,7 +80,7 @@ type granted struct {
 	env     map[string]string
 	values  map[string]string
 	secrets []string
-	release []func()
+	release []func() // in the order of the grants
 }
 
 func (g *granted) free() {

@@ -1,12 +1,12 @@
 package workload
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,32 +20,27 @@ import (
 	"stoa/internal/kernel/host"
 )
 
-// startEvery is the time between probes of an instance that was never ready: short,
-// because most programs listen after some 50 ms and somebody waits for it.
-const startEvery = 100 * time.Millisecond
-
-// lookAfter is how long an instance may not be ready before it is looked at whether it
-// listens on another port than the one it was given.
-const lookAfter = 3 * time.Second
-
 // A slot is the place of one instance. Its life is run, in one goroutine.
 type slot struct {
 	d       *deployment
 	release release
 	stop    context.CancelFunc
 	ctx     context.Context // ends when the slot is retired
+	replan  chan struct{}   // holds one: the document has changed; see adopt
 
 	mu       sync.Mutex
-	id       string // of the instance in it; guarded by mu, like all below
-	phase    string // waiting, starting, ready, unready, draining, backoff
+	doc      core.Document // of the release, with what may change without a restart; guarded by mu, like all below
+	id       string        // of the instance in it, or the address of an external service
+	phase    string        // see the phases
 	pid      int
 	ports    []int
 	began    time.Time
 	restarts int
 	bad      *core.Condition // what is wrong with it
-	grace    time.Duration   // of retire
 	retired  bool
 	ended    bool
+	endBy    time.Time   // when the instance is killed if it still lives; zero: it is not being ended
+	clock    *time.Timer // fires at endBy, while end waits
 }
 
 // The phases of a slot, as people read them.
@@ -60,13 +55,13 @@ const (
 
 func newSlot(d *deployment, rel release) *slot {
 	ctx, stop := context.WithCancel(d.m.ctx)
-	return &slot{d: d, release: rel, ctx: ctx, stop: stop, phase: phaseWaiting}
+	return &slot{d: d, release: rel, doc: rel.doc, ctx: ctx, stop: stop, replan: make(chan struct{}, 1), phase: phaseWaiting}
 }
 
 // launch begins the slot's life.
-func (s *slot) launch() {
+func (s *slot) launch(run func()) {
 	s.d.m.lives.Go(func() {
-		s.run()
+		run()
 		s.set(func() { s.ended, s.pid = true, 0 })
 		s.d.changed()
 	})
@@ -88,31 +83,68 @@ func (s *slot) retiring() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reti
 
 func (s *slot) restartCount() int { s.mu.Lock(); defer s.mu.Unlock(); return s.restarts }
 
+func (s *slot) document() core.Document { s.mu.Lock(); defer s.mu.Unlock(); return s.doc }
+
 // trouble gives what is wrong with the slot, or nil.
 func (s *slot) trouble() *core.Condition { s.mu.Lock(); defer s.mu.Unlock(); return s.bad }
 
-// retire takes the slot out of balancing and ends its instance within grace. A second
-// call can shorten the grace.
-func (s *slot) retire(grace time.Duration) {
+// adopt takes over a document that changes nothing an instance learns at its start: how
+// it is probed and ended follows from now on.
+func (s *slot) adopt(doc core.Document) {
 	s.mu.Lock()
-	if s.retired {
-		s.grace = min(s.grace, grace)
-	} else {
-		s.retired, s.grace = true, grace
-		s.phase = phaseDraining
-	}
+	same := bytes.Equal(s.doc.Canonical(), doc.Canonical())
+	s.doc = doc
 	s.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case s.replan <- struct{}{}:
+	default: // it has not looked yet, and will see this one
+	}
+}
+
+// retire takes the slot out of balancing and ends its instance within grace. A second
+// call can shorten the grace, not lengthen it.
+func (s *slot) retire(grace time.Duration) {
+	by := time.Now().Add(grace)
+	s.set(func() {
+		s.retired, s.phase = true, phaseDraining
+		if s.endBy.IsZero() || by.Before(s.endBy) {
+			s.endBy = by
+			if s.clock != nil {
+				s.clock.Reset(grace)
+			}
+		}
+	})
 	s.stop()
 }
 
-// endpoint gives where listener i of the instance can be called, if it is ready.
-func (s *slot) endpoint(i int, l workload.Listen) (snapshot.Endpoint, bool) {
+// endpoints adds where the instance can be called, by upstream, if it is ready.
+func (s *slot) endpoints(into map[string][]snapshot.Endpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.phase != phaseReady || s.retired || s.ended || i >= len(s.ports) {
-		return snapshot.Endpoint{}, false
+	if s.phase != phaseReady || s.retired || s.ended {
+		return
 	}
-	return snapshot.Endpoint{ID: endpointID(s.id, l), Address: local(s.ports[i]), Protocol: protocolOf(l), Instance: s.id}, true
+	if isExternal(s.doc) {
+		host, _ := externalHost(s.id)
+		into[s.d.service] = append(into[s.d.service], snapshot.Endpoint{
+			ID: s.d.service + "@" + s.id, Address: host, Protocol: externalProtocol(s.doc, s.id), Instance: s.id,
+		})
+		return
+	}
+	endpointsOf(s.doc, s.id, s.ports, into)
+}
+
+// endpointsOf adds the endpoints of an instance whose listeners have the ports.
+func endpointsOf(doc core.Document, instance string, ports []int, into map[string][]snapshot.Endpoint) {
+	for i, l := range workload.Listeners(doc) {
+		if i < len(ports) {
+			up := workload.Upstream(doc.Name, l)
+			into[up] = append(into[up], snapshot.Endpoint{ID: endpointID(instance, l), Address: local(ports[i]), Protocol: protocolOf(l), Instance: instance})
+		}
+	}
 }
 
 func endpointID(instance string, l workload.Listen) string {
@@ -134,24 +166,35 @@ func protocolOf(l workload.Listen) snapshot.Protocol {
 	return snapshot.HTTP1
 }
 
+// An ending is how one instance came to its end.
+type ending struct {
+	bad     core.Condition
+	ran     bool          // it was started
+	early   bool          // it ended by itself before it was ever ready
+	wellFor time.Duration // how long it had been well
+}
+
 // run starts one instance after another until the slot is retired.
 func (s *slot) run() {
 	var history probe.Restarts
+	free := false
 	for s.ctx.Err() == nil {
-		wellFor, why := s.once()
+		e := s.once(free)
 		if s.ctx.Err() != nil {
 			return
 		}
+		// A server that does not set SO_REUSEADDR cannot listen on a port that is held for
+		// it, and ends. So every other start of one that ends early finds its port free.
+		free = e.early && !free
 		var wait time.Duration
-		history, wait = history.Died(time.Now(), wellFor, rand.Float64())
-		bad := *why
-		if history.Looping {
-			bad.Reason = "CrashLoop"
-			bad.Message = fmt.Sprintf("%s, %d times within %s", bad.Message, len(history.Deaths), span(history.Deaths))
+		history, wait = history.Died(time.Now(), e.wellFor, rand.Float64())
+		if history.Looping && e.ran {
+			e.bad.Reason = "CrashLoop"
+			e.bad.Message = fmt.Sprintf("%s, %d times within %s", e.bad.Message, len(history.Deaths), span(history.Deaths))
 		}
-		s.d.failed(bad.Message)
+		s.d.failed(e.bad.Message)
 		s.set(func() {
-			s.phase, s.pid, s.bad = phaseBackoff, 0, &bad
+			s.phase, s.pid, s.bad = phaseBackoff, 0, &e.bad
 			s.restarts++
 		})
 		s.d.changed()
@@ -164,26 +207,28 @@ func (s *slot) run() {
 
 func span(t []time.Time) string { return t[len(t)-1].Sub(t[0]).Round(time.Second).String() }
 
-// once starts an instance and follows it to its end. It gives how long it had been
-// ready when it ended, and what went wrong.
-func (s *slot) once() (wellFor time.Duration, why *core.Condition) {
+// once starts an instance and follows it to its end. free says to let go of its ports
+// before the start.
+func (s *slot) once(free bool) ending {
 	instance := id.New()
 	s.set(func() { s.id, s.phase, s.ports = instance, phaseWaiting, nil })
-	m := s.d.m
-	no := func(reason string, err error) (time.Duration, *core.Condition) {
-		return 0, &core.Condition{Status: core.False, Reason: reason, Message: err.Error(), Hint: fault.HintOf(err)}
+	m, doc := s.d.m, s.document()
+	no := func(reason string, err error) ending {
+		return ending{bad: core.Condition{Status: core.False, Reason: reason, Message: err.Error(), Hint: fault.HintOf(err)}}
 	}
-	doc := s.release.doc
+	if err := vacant(doc); err != nil {
+		return no("PortTaken", err)
+	}
 	g, err := m.grant(s.ctx, host.Instance{ID: instance, Doc: doc, State: m.p.State()})
 	if err != nil {
 		return no("NotGranted", err)
 	}
 	defer g.free()
-	ports, free, err := hold(doc)
+	ports, letGo, err := hold(doc)
 	if err != nil {
 		return no("NoPort", err)
 	}
-	defer free()
+	defer letGo()
 	env, err := m.environment(doc, nil, g, ports)
 	if err != nil {
 		return no("BadEnvironment", err)
@@ -192,231 +237,77 @@ func (s *slot) once() (wellFor time.Duration, why *core.Condition) {
 	if err != nil {
 		return no("NoProgram", err)
 	}
-	out := &tailer{secrets: g.secrets}
-	sink := func(stream string) process.Sink {
-		return func(line []byte, _ bool) { m.p.Line(doc.Name, instance, stream, out.add(line)) }
+	if free {
+		letGo()
 	}
+	out, mark := newTailer(g.secrets), m.p.MarkID()+"/"+instance
 	in, err := m.starter.Start(s.ctx, process.Spec{
-		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + instance, Stdout: sink("stdout"), Stderr: sink("stderr"),
+		Argv: argv, Dir: dir, Env: env, Mark: mark,
+		Stdout: m.sink(out, doc.Name, instance, "stdout"), Stderr: m.sink(out, doc.Name, instance, "stderr"),
 	})
 	if err != nil {
 		return no("NotStarted", err)
 	}
-	began := time.Now()
-	s.set(func() { s.pid, s.ports, s.began, s.phase = in.Pid(), ports, began, phaseStarting })
+	s.set(func() {
+		s.pid, s.ports, s.began = in.Pid(), ports, time.Now()
+		if !s.retired {
+			s.phase = phaseStarting
+		}
+	})
 	s.d.changed()
 
-	w := watcher{s: s, in: in, out: out, plan: planOf(doc), ready: probeOf(doc, ports, env, dir, false), live: probeOf(doc, ports, env, dir, true)}
+	w := watcher{s: s, in: in, out: out, ports: ports, env: env, dir: dir, mark: mark}
 	h := w.watch()
-
-	if s.ctx.Err() != nil {
-		s.drain(in)
-	} else if h.Phase.Final() { // it does not answer: nobody waits for it
-		_ = in.Stop(context.WithoutCancel(s.ctx), workload.StopSection.Of(doc).Grace.D())
+	switch {
+	case s.ctx.Err() != nil:
+		s.end(in, true)
+	case h.Phase.Final():
+		s.end(in, false) // it does not answer: nobody waits for it
 	}
 	<-in.Done()
-	wellFor = h.WellFor(time.Now())
-	bad := &core.Condition{Status: core.False, Evidence: out.lines()}
-	switch {
-	case h.Phase == probe.Late:
-		bad.Reason, bad.Message = "NotReady", fmt.Sprintf("was not ready within %s: %s", w.plan.StartFor, h.Reason)
-		bad.Hint = w.hint()
-	case h.Phase == probe.Dead:
-		bad.Reason, bad.Message = "NotLive", "does not live: "+h.Reason
-	default:
-		bad.Reason, bad.Message = "Exited", in.Exit().String()
-		bad.Hint = "See stoa logs " + doc.Name
-	}
-	return wellFor, bad
+	return ending{bad: w.verdict(h), ran: true, wellFor: h.WellFor(time.Now()), early: h.Phase == probe.Starting}
 }
 
-// drain ends an instance: in-flight requests first, then SIGTERM, SIGKILL when the grace is over.
-func (s *slot) drain(in *process.Instance) {
-	s.set(func() { s.phase = phaseDraining })
-	s.d.publish() // it is not among the endpoints any more
+// keptForTerm is the most of a grace that in-flight requests leave to the program's own
+// ending. Streams that nobody ends would otherwise take all of it, and the program would
+// be killed without having been asked.
+const keptForTerm = 5 * time.Second
+
+// end ends an instance within the grace: with drain in-flight requests first, then
+// SIGTERM, and SIGKILL when the grace is over, which retire can bring forward.
+func (s *slot) end(in *process.Instance, drain bool) {
+	ctx, cut := context.WithCancel(context.WithoutCancel(s.ctx))
+	defer cut()
 	s.mu.Lock()
-	grace, doc, ports, instance := s.grace, s.release.doc, s.ports, s.id
+	if s.endBy.IsZero() {
+		s.endBy = time.Now().Add(workload.StopSection.Of(s.doc).Grace.D())
+	}
+	grace := max(0, time.Until(s.endBy))
+	s.clock = time.AfterFunc(grace, cut)
+	listeners, ports, instance := workload.Listeners(s.doc), s.ports, s.id
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), grace)
-	defer cancel()
-	for i, l := range workload.Listeners(doc) {
-		if i < len(ports) && protocolOf(l) != snapshot.TCP {
-			_ = s.d.m.p.Drained(ctx, endpointID(instance, l)) // an error says that the grace is over
-		}
-	}
-	left, _ := ctx.Deadline()
-	_ = in.Stop(context.WithoutCancel(s.ctx), max(0, time.Until(left)))
-}
 
-// A watcher follows one instance by its probes.
-type watcher struct {
-	s           *slot
-	in          *process.Instance
-	out         *tailer
-	plan        probe.Plan
-	ready, live probe.Probe
-	elsewhere   string // where it listens instead; "" if that is not the trouble
-}
-
-// watch returns when the instance has ended, must be replaced, or the slot is retired.
-func (w *watcher) watch() probe.Health {
-	m := w.s.d.m
-	asker := m.prober()
-	h := probe.Begin(time.Now())
-	if w.ready.Kind == probe.None {
-		w.plan.StartEvery = probe.AliveFor
-	}
-	first := true
-	for {
-		which, at := h.Due(w.plan)
-		if which == "" {
-			return h
-		}
-		if w.ready.Kind == probe.None && first { // alive for so long is ready
-			at = h.Began.Add(probe.AliveFor)
-		}
-		first = false
-		select {
-		case <-time.After(time.Until(at)):
-		case <-w.in.Done():
-			return h
-		case <-w.s.ctx.Done():
-			return h
-		}
-		q := w.ready
-		if which == probe.Live {
-			q = w.live
-		}
-		ctx, cancel := context.WithTimeout(w.s.ctx, w.plan.Timeout)
-		err := asker.Check(ctx, q)
-		cancel()
-		if w.s.ctx.Err() != nil {
-			return h
-		}
-		select {
-		case <-w.in.Done(): // what was asked may not be what answered
-			return h
-		default:
-		}
-		reason := ""
-		if err != nil {
-			reason = err.Error()
-		}
-		was := h.Phase
-		h = h.After(w.plan, which, reason, time.Now())
-		w.tell(was, h)
-	}
-}
-
-// tell makes a change of phase known.
-func (w *watcher) tell(was probe.Phase, h probe.Health) {
-	s := w.s
-	if h.Phase == probe.Starting {
-		if time.Since(h.Began) > lookAfter && w.look() {
-			s.set(func() { s.bad = w.starting(h) })
-			s.d.m.p.Kick(core.Ref{Kind: core.KindService, Name: s.d.service})
-		}
-		return
-	}
-	if h.Phase == was {
-		return
-	}
-	switch h.Phase {
-	case probe.Well:
-		s.set(func() {
-			if !s.retired {
-				s.phase, s.bad = phaseReady, nil
+	if drain {
+		s.d.publish() // it is not among the endpoints any more
+		flight, done := context.WithTimeout(ctx, grace-min(grace/4, keptForTerm))
+		for i, l := range listeners {
+			if i < len(ports) && protocolOf(l) != snapshot.TCP { // connections of TCP end when they end
+				_ = s.d.m.p.Drained(flight, endpointID(instance, l)) // an error says that the time is over
 			}
-		})
-	case probe.Unready:
-		s.d.failed(h.Reason)
-		s.set(func() {
-			if !s.retired {
-				s.phase = phaseUnready
-				s.bad = &core.Condition{Status: core.Pending, Reason: "Unready", Message: "was ready and is not: " + h.Reason, Evidence: w.out.lines()}
-			}
-		})
-	default:
-		s.d.failed(h.Reason)
-		s.set(func() { s.phase = phaseUnready })
-	}
-	s.d.changed()
-}
-
-// look finds out whether the instance listens elsewhere, and says whether that is new.
-func (w *watcher) look() bool {
-	w.s.mu.Lock()
-	ports := w.s.ports
-	w.s.mu.Unlock()
-	if w.elsewhere != "" || len(ports) == 0 {
-		return false
-	}
-	var others []string
-	for _, l := range w.in.Listening() {
-		if int(l.Addr.Port()) == ports[0] {
-			return false
 		}
-		others = append(others, strconv.Itoa(int(l.Addr.Port())))
+		done()
 	}
-	w.elsewhere = strings.Join(others, ", ")
-	return w.elsewhere != ""
-}
-
-func (w *watcher) starting(h probe.Health) *core.Condition {
-	return &core.Condition{Status: core.Pending, Reason: "OtherPort", Hint: w.hint(), Evidence: w.out.lines(),
-		Message: fmt.Sprintf("listens on port %s, but was given %d", w.elsewhere, w.s.ports[0])}
-}
-
-func (w *watcher) hint() string {
-	if w.elsewhere == "" {
-		return "See stoa logs " + w.s.d.service + ", or give it longer with health.startup."
+	s.mu.Lock()
+	left := max(0, time.Until(s.endBy))
+	s.mu.Unlock()
+	if in.Stop(ctx, left) != nil { // its time is over, perhaps sooner than was said
+		_ = in.Stop(context.WithoutCancel(s.ctx), 0)
 	}
-	for _, l := range workload.Listeners(w.s.release.doc) {
-		if l.Env != "" {
-			return "Make it listen on $" + l.Env + ", or write listen: [{port: " + strings.Split(w.elsewhere, ", ")[0] + "}]."
+	s.set(func() {
+		s.clock.Stop()
+		s.clock = nil
+		if !s.retired {
+			s.endBy = time.Time{}
 		}
-	}
-	return "Correct the port in listen."
-}
-
-// planOf gives how a service is probed.
-func planOf(doc core.Document) probe.Plan {
-	h := workload.HealthSection.Of(doc)
-	p := probe.DefaultPlan()
-	p.StartEvery, p.StartFor, p.Every, p.Timeout = startEvery, h.Startup.D(), h.Interval.D(), h.Timeout.D()
-	p.Live = h.Live != ""
-	return p
-}
-
-// probeOf gives the ready or the live question of an instance.
-func probeOf(doc core.Document, ports []int, env []string, dir string, live bool) probe.Probe {
-	h := workload.HealthSection.Of(doc)
-	how := h.Ready
-	if live {
-		how = h.Live
-	}
-	var listen workload.Listen
-	addr := ""
-	for i, l := range workload.Listeners(doc) {
-		if i < len(ports) && (addr == "" || h.Listener != "" && l.Name == h.Listener) {
-			listen, addr = l, local(ports[i])
-		}
-	}
-	switch {
-	case how == "" && addr != "" || how == "tcp":
-		return probe.Probe{Kind: probe.TCP, Addr: addr}
-	case strings.HasPrefix(how, "/"):
-		return probe.Probe{Kind: probe.HTTP, Addr: addr, Path: how, H2C: listen.Protocol == workload.H2C}
-	case how == "grpc":
-		return probe.Probe{Kind: probe.GRPC, Addr: addr}
-	case how == "exec":
-		return probe.Probe{Kind: probe.Exec, Argv: h.Exec, Dir: dir, Env: env}
-	}
-	return probe.Probe{Kind: probe.None}
-}
-
-// prober gives the one that asks.
-func (m *Module) prober() *probe.Prober {
-	m.askOnce.Do(func() { m.ask = &probe.Prober{Starter: m.starter} })
-	return m.ask
+	})
 }

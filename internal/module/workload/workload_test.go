@@ -199,7 +199,7 @@ func (s *stage) until(what string, cond func() bool) {
 			defer s.mu.Unlock()
 			s.t.Fatalf("never: %s; conditions %v; lines %q", what, s.seen, s.lines)
 		}
-		time.Sleep(5 * time.Millisecond) // between two looks
+		<-time.After(5 * time.Millisecond) // between two looks
 	}
 }
 
@@ -305,7 +305,7 @@ func TestJobBeforeRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("it serves after its job", func() bool { return len(s.endpoints()) == 1 })
-	runs, err := s.m.jobs(t.Context(), struct{}{})
+	runs, err := s.m.listJobs(t.Context(), struct{}{})
 	if err != nil || len(runs.Runs) != 2 || runs.Runs[0].State != "succeeded" || runs.Runs[1].State != "failed" {
 		t.Errorf("%+v, %v", runs, err)
 	}
