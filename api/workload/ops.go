@@ -91,6 +91,9 @@ type JobRun struct {
 	Output   []string  `json:"output,omitempty"` // last lines
 }
 
+// Failed says whether it ended badly.
+func (r JobRun) Failed() bool { return r.State == "failed" }
+
 // JobsOut lists runs, newest first.
 type JobsOut struct {
 	Runs []JobRun `json:"runs"`

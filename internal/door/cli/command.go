@@ -160,6 +160,9 @@ func (s *Session) show(print func(io.Writer, any), out any, item bool) error {
 			s.code = code
 		}
 	}
+	if x, ok := out.(interface{ Failed() bool }); ok && x.Failed() {
+		s.code = CodeFailed
+	}
 	switch {
 	case s.JSON && item:
 		b, err := json.Marshal(out)

@@ -42,7 +42,8 @@ func (s *Session) Talk(format string, args ...any) {
 }
 
 // Show writes a result to stdout: as JSON with --json, else as a table of its fields.
-// A result with a method ExitCode() int decides the exit code.
+// A result with a method ExitCode() int decides the exit code; one
+// whose method Failed() bool says true makes it 1.
 func (s *Session) Show(out any) error { return s.show(nil, out, false) }
 
 // Done sets the exit code of a command that ends well, where it means something else than 0.
