@@ -351,7 +351,7 @@ func (p *Platform) load(ctx context.Context, dir, env string) (core.State, error
 		return core.State{}, err
 	}
 	if n := len(set.Problems); n > 0 {
-		return core.State{}, fault.New(fault.Invalid, dir, "%d problems, the first: %s", n, set.Problems[0].In(dir)).WithHint("To see all: stoa check %s", dir)
+		return core.State{}, fault.New(fault.Invalid, dir, "the blueprint has problems (%d); the first: %s", n, set.Problems[0].In(dir)).WithHint("To see all: stoa check %s", dir)
 	}
 	return set.State(), nil
 }
