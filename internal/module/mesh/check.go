@@ -50,14 +50,25 @@ func check(k *host.Checker, uses []mesh.Use) {
 		}
 		if j, twice := seen[upstream]; twice {
 			k.Bad(at+".service", fmt.Sprintf("is used by uses[%d] already", j), "put both into one")
+			continue
 		}
 		seen[upstream] = i
+		for _, v := range []string{variable(u) + "_URL", variable(u) + "_ADDR"} {
+			if other, twice := variables[v]; twice && other != "uses"+at {
+				k.Bad(at+".service", v+" is given by "+other+" too", "rename one of the services, or what "+other+" gives with as")
+				break
+			}
+			variables[v] = "uses" + at
+		}
 		for _, v := range slices.Sorted(maps.Keys(u.As)) {
 			if !name.MatchString(v) {
 				k.Bad(at+".as."+v, fmt.Sprintf("%q is no name of a variable", v), "letters, digits and _")
 			}
 			k.OneOf(at+".as."+v, u.As[v], "url", "addr", "host", "port")
-			if other, twice := variables[v]; twice {
+			if slices.ContainsFunc(workload.Listeners(k.Doc), func(l workload.Listen) bool { return l.Env == v }) {
+				k.Bad(at+".as."+v, "is the variable of a port (listen)", "give it another name")
+			}
+			if other, twice := variables[v]; twice && other != "uses"+at {
 				k.Bad(at+".as."+v, "is given by "+other+" too", "give it another name")
 			}
 			variables[v] = "uses" + at
@@ -77,7 +88,7 @@ func checkContexts(k *host.Checker, at string, callee core.Document) {
 			"add {context: "+to+", relation: customer-supplier} to uses of context "+from)
 		return
 	}
-	if path := back(k.State, from, to); path != nil && relation(k.State, from, to) != "partnership" {
+	if path := back(k, from, to); path != nil && relation(k.State, from, to) != "partnership" {
 		k.Bad(at+".service", fmt.Sprintf("contexts depend on each other in a cycle: %s", cycle(from, path)),
 			"take one of the uses away, or declare the relation a partnership")
 	}
@@ -98,23 +109,8 @@ func relation(state core.State, from, to string) string {
 }
 
 // back finds a way of uses from context to back to context from, other than inside a context.
-func back(state core.State, from, to string) []string {
-	edges := map[string]map[string]bool{}
-	for _, doc := range state.Of(core.KindService) {
-		for _, u := range mesh.UsesSection.Of(doc) {
-			callee := state.Docs[core.Ref{Kind: core.KindService, Name: u.Service}]
-			if doc.Context == "" || callee.Context == "" || doc.Context == callee.Context {
-				continue
-			}
-			if relation(state, doc.Context, callee.Context) == "partnership" {
-				continue
-			}
-			if edges[doc.Context] == nil {
-				edges[doc.Context] = map[string]bool{}
-			}
-			edges[doc.Context][callee.Context] = true
-		}
-	}
+func back(k *host.Checker, from, to string) []string {
+	edges := host.Once(k, "mesh.contexts", func() map[string]map[string]bool { return contextEdges(k.State) })
 	seen := map[string]bool{}
 	var walk func(at string) []string
 	walk = func(at string) []string {
@@ -141,4 +137,25 @@ func cycle(from string, path []string) string {
 		s += " -> " + p
 	}
 	return s
+}
+
+// contextEdges gives which context calls which, partnerships aside.
+func contextEdges(state core.State) map[string]map[string]bool {
+	edges := map[string]map[string]bool{}
+	for _, doc := range state.Of(core.KindService) {
+		for _, u := range mesh.UsesSection.Of(doc) {
+			callee := state.Docs[core.Ref{Kind: core.KindService, Name: u.Service}]
+			if doc.Context == "" || callee.Context == "" || doc.Context == callee.Context {
+				continue
+			}
+			if relation(state, doc.Context, callee.Context) == "partnership" {
+				continue
+			}
+			if edges[doc.Context] == nil {
+				edges[doc.Context] = map[string]bool{}
+			}
+			edges[doc.Context][callee.Context] = true
+		}
+	}
+	return edges
 }

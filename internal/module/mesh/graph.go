@@ -55,6 +55,9 @@ func draw(state core.State) mesh.Graph {
 			n.Stores = append(n.Stores, s.Name+" "+s.Engine)
 		}
 		g.Nodes = append(g.Nodes, n)
+		if n.Context != "" && !slices.Contains(g.Contexts, n.Context) { // one that keeps no map
+			g.Contexts = append(g.Contexts, n.Context)
+		}
 		for _, u := range mesh.UsesSection.Of(doc) {
 			_, l, ok := target(state, u)
 			if ok {
@@ -113,25 +116,28 @@ func printGraph(w io.Writer, g mesh.Graph) {
 	}
 }
 
-// mermaid draws a flowchart. Names are DNS labels, so they need no escaping; ids get a
-// letter in front because "end" is a word of the language.
+// mermaid draws a flowchart. Names are DNS labels, so they need no escaping where they are
+// shown. Ids get a letter in front, because "end" is a word of the language, and no
+// hyphen, because two of them are an arrow.
 func mermaid(w io.Writer, g mesh.Graph) {
+	id := func(parts ...string) string { return strings.ReplaceAll(strings.Join(parts, "_"), "-", "_") }
 	fmt.Fprintln(w, "flowchart LR")
-	fmt.Fprintln(w, "  n_gateway([gateway])")
+	fmt.Fprintln(w, "  gateway([gateway])")
 	for _, c := range append(slices.Clone(g.Contexts), "") {
 		indent := "  "
 		if c != "" {
-			fmt.Fprintf(w, "  subgraph c_%s [%s]\n", c, c)
+			fmt.Fprintf(w, "  subgraph %s [%s]\n", id("c", c), c)
 			indent = "    "
 		}
 		for _, n := range g.Nodes {
 			if n.Context != c {
 				continue
 			}
-			fmt.Fprintf(w, "%sn_%s[%s]\n", indent, n.Name, n.Name)
+			fmt.Fprintf(w, "%s%s[%s]\n", indent, id("n", n.Name), n.Name)
 			for _, s := range n.Stores {
 				store, _, _ := strings.Cut(s, " ")
-				fmt.Fprintf(w, "%ss_%s_%s[(%s)]\n%sn_%s --- s_%s_%s\n", indent, n.Name, store, store, indent, n.Name, n.Name, store)
+				fmt.Fprintf(w, "%s%s[(%s)]\n", indent, id("s", n.Name, store), store)
+				fmt.Fprintf(w, "%s%s --- %s\n", indent, id("n", n.Name), id("s", n.Name, store))
 			}
 		}
 		if c != "" {
@@ -140,9 +146,9 @@ func mermaid(w io.Writer, g mesh.Graph) {
 	}
 	for _, e := range g.Edges {
 		if e.From == "gateway" {
-			fmt.Fprintf(w, "  n_gateway --> n_%s\n", e.To)
+			fmt.Fprintf(w, "  gateway --> %s\n", id("n", e.To))
 		} else {
-			fmt.Fprintf(w, "  n_%s -->|%s| n_%s\n", e.From, e.Protocol, e.To)
+			fmt.Fprintf(w, "  %s -->|%s| %s\n", id("n", e.From), e.Protocol, id("n", e.To))
 		}
 	}
 }

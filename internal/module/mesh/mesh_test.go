@@ -151,6 +151,12 @@ func TestCheck(t *testing.T) {
 		{"bad variable", `[{"service":"b","as":{"9X":"url"}}]`, "", []core.Document{other("b", "")}, "uses[0].as.9X: \"9X\" is no name of a variable"},
 		{"bad form", `[{"service":"b","as":{"X":"uri"}}]`, "", []core.Document{other("b", "")}, "uses[0].as.X: \"uri\" is not valid here"},
 		{"one variable twice", `[{"service":"b","as":{"X":"url"}},{"service":"c","as":{"X":"url"}}]`, "", []core.Document{other("b", ""), other("c", "")}, "uses[1].as.X: is given by uses[0] too"},
+		{"the standard name of another", `[{"service":"b","as":{"C_URL":"addr"}},{"service":"c"}]`, "", []core.Document{other("b", ""), other("c", "")}, "uses[1].service: C_URL is given by uses[0] too"},
+		{"a port that reads like a service", `[{"service":"b","listener":"grpc"},{"service":"b-grpc"}]`, "",
+			[]core.Document{doc("b", "", "run", goProgram, "listen", `[{"env":"G","name":"grpc"}]`), doc("b-grpc", "", "run", goProgram, "listen", `[{"env":"G","name":"x"}]`)},
+			"uses[1].service: B_GRPC_URL is given by uses[0] too"},
+		{"the standard name itself", `[{"service":"b","as":{"B_ADDR":"host"}}]`, "", []core.Document{other("b", "")}, ""},
+		{"the variable of a port", `[{"service":"b","as":{"PORT":"port"}}]`, "", []core.Document{other("b", "")}, "uses[0].as.PORT: is the variable of a port (listen)"},
 		{"contexts without a relation", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", ""), ctx("warehouse", "")}, "uses[0].service: context/sales declares no relation to context/warehouse"},
 		{"contexts with one", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", `[{"context":"warehouse","relation":"customer-supplier"}]`), ctx("warehouse", "")}, ""},
 		{"a cycle of contexts", `[{"service":"b"}]`, "sales", []core.Document{doc("b", "warehouse", "run", goProgram, "uses", `[{"service":"a"}]`),
@@ -187,22 +193,55 @@ func TestEffects(t *testing.T) {
 	}
 }
 
+// The drawing holds every service, whatever it is called and whether its context keeps a map.
 func TestGraph(t *testing.T) {
-	st := system()
-	st.Docs[core.Ref{Kind: core.KindSystem, Name: "shop"}] = core.Document{Kind: core.KindSystem, Name: "shop"}
-	g := draw(st)
-	var text, chart strings.Builder
-	printGraph(&text, g)
-	g.Format = "mermaid"
-	printGraph(&chart, g)
-	for _, want := range []string{"shop\n", "    orders (go)\n", "      -> inventory (h2c)\n", "      -> queue (tcp)\n", "    erp (external)\n", "    web (static)\n"} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("the text lacks %q:\n%s", want, text.String())
-		}
-	}
-	for _, want := range []string{"flowchart LR\n", "  n_orders -->|h2c| n_inventory\n", "  n_erp[erp]\n"} {
-		if !strings.Contains(chart.String(), want) {
-			t.Errorf("the chart lacks %q:\n%s", want, chart.String())
+	g := draw(state(
+		core.Document{Kind: core.KindSystem, Name: "shop"},
+		core.Document{Kind: core.KindContext, Name: "sales"},
+		doc("end--point", "sales", "run", goProgram, "uses", `[{"service":"queue"},{"service":"pay"}]`, "stores", `[{"name":"my-db","engine":"sqlite"}]`,
+			"expose", `[{"path":"/a"},{"path":"/b"}]`),
+		doc("pay", "nowhere", "run", goProgram),
+		doc("queue", "", "run", `{"external":["127.0.0.1:1"]}`, "listen", `[{"protocol":"tcp"}]`),
+		doc("web", "", "run", `{"static":"dist"}`, "expose", `[{"path":"/"}]`),
+	))
+	for format, want := range map[string]string{"text": `shop
+
+  context sales
+    end--point (go)
+      <- gateway /a
+      <- gateway /b
+      -> queue (tcp)
+      -> pay (http)
+      == my-db sqlite
+
+  context nowhere
+    pay (go)
+
+    queue (external)
+    web (static)
+      <- gateway /
+`, "mermaid": `flowchart LR
+  gateway([gateway])
+  subgraph c_sales [sales]
+    n_end__point[end--point]
+    s_end__point_my_db[(my-db)]
+    n_end__point --- s_end__point_my_db
+  end
+  subgraph c_nowhere [nowhere]
+    n_pay[pay]
+  end
+  n_queue[queue]
+  n_web[web]
+  gateway --> n_end__point
+  n_end__point -->|tcp| n_queue
+  n_end__point -->|http| n_pay
+  gateway --> n_web
+`} {
+		g.Format = format
+		var got strings.Builder
+		printGraph(&got, g)
+		if got.String() != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", format, got.String(), want)
 		}
 	}
 }

@@ -201,14 +201,14 @@ func effects(before, after core.State) []host.PlanLine {
 		if who := callersAfter[doc.Name]; len(who) > 0 && had {
 			out = append(out, host.PlanLine{Ref: doc.Ref(), Effect: "callers", Text: list(who) + call(who) + "it"})
 		}
-		for _, u := range mesh.UsesSection.Of(doc) {
-			if !slices.Contains(callersBefore[u.Service], doc.Name) {
-				out = append(out, host.PlanLine{Ref: doc.Ref(), Effect: "route", Text: "may call " + u.Service})
+		for _, callee := range callees(doc) {
+			if !slices.Contains(callersBefore[callee], doc.Name) {
+				out = append(out, host.PlanLine{Ref: doc.Ref(), Effect: "route", Text: "may call " + callee})
 			}
 		}
-		for _, u := range mesh.UsesSection.Of(old) {
-			if !slices.Contains(callersAfter[u.Service], doc.Name) {
-				out = append(out, host.PlanLine{Ref: doc.Ref(), Effect: "route", Text: "may no longer call " + u.Service})
+		for _, callee := range callees(old) {
+			if !slices.Contains(callersAfter[callee], doc.Name) {
+				out = append(out, host.PlanLine{Ref: doc.Ref(), Effect: "route", Text: "may no longer call " + callee})
 			}
 		}
 	}
@@ -227,6 +227,16 @@ func list(names []string) string {
 		return strings.Join(names, "")
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}
+
+// callees gives whom a service uses, each once, sorted.
+func callees(doc core.Document) []string {
+	var out []string
+	for _, u := range mesh.UsesSection.Of(doc) {
+		out = append(out, u.Service)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // callers gives who uses each service.
