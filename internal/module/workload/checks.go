@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"stoa/api/mesh"
 	"stoa/api/workload"
 	"stoa/internal/engine/build"
+	"stoa/internal/ground/nearest"
 	"stoa/internal/kernel/blueprint"
 	"stoa/internal/kernel/host"
 )
@@ -60,11 +62,13 @@ func checkRun(k *host.Checker, r workload.Run) {
 		}
 	}
 	if r.Go != "" && strings.HasPrefix(r.Go, "-") || len(r.Command) > 0 && r.Command[0] == "" {
-		k.Bad(forms[0], "is no program", "")
+		k.Bad(forms[0], "is no program", "write a package as in ./cmd/orders, or a command as in [node, server.js]")
 	}
 	for i, a := range r.External {
 		if err := checkAddress(a); err != nil {
 			k.Bad(fmt.Sprintf("external[%d]", i), err.Error(), "write host:port, or https://host")
+		} else if j := slices.Index(r.External, a); j < i {
+			k.Bad(fmt.Sprintf("external[%d]", i), fmt.Sprintf("is external[%d] already", j), "take it away")
 		}
 	}
 	if len(r.External) > 0 && k.Doc.Has(workload.ListenSection.Name) {
@@ -91,13 +95,13 @@ func checkAddress(a string) error {
 
 func checkListen(k *host.Checker, ls []workload.Listen) {
 	if len(ls) > maxListeners {
-		k.Bad("", fmt.Sprintf("has more than %d ports", maxListeners), "")
+		k.Bad("", fmt.Sprintf("has more than %d ports", maxListeners), "declare a service for some of them")
 	}
 	run := workload.RunSection.Of(k.Doc)
 	if len(ls) > 0 && run.Static != "" {
 		k.Bad("", "files have no port: the gateway serves them", "take it away")
 	}
-	names, envs := map[string]int{}, map[string]int{}
+	names, envs, ports := map[string]int{}, map[string]int{}, map[int]int{}
 	for i, l := range ls {
 		at := fmt.Sprintf("[%d]", i)
 		if l.Protocol != "" {
@@ -105,11 +109,15 @@ func checkListen(k *host.Checker, ls []workload.Listen) {
 		}
 		if l.Name != "" {
 			if err := core.CheckName(l.Name); err != nil {
-				k.Bad(at+".name", err.Error(), "")
+				k.Bad(at+".name", err.Error(), "as in grpc")
 			}
 		}
 		if j, twice := names[l.Name]; twice {
-			k.Bad(at+".name", fmt.Sprintf("has the name of listen[%d]", j), "give it a name of its own")
+			what := fmt.Sprintf("has the name of listen[%d]", j)
+			if l.Name == "" {
+				what = fmt.Sprintf("is missing, as in listen[%d]: one port alone can be without", j)
+			}
+			k.Bad(at+".name", what, "give it a name of its own")
 		}
 		names[l.Name] = i
 		if l.Env == "" && l.Port == 0 && len(run.External) == 0 {
@@ -130,6 +138,10 @@ func checkListen(k *host.Checker, ls []workload.Listen) {
 		if l.Port != 0 && workload.ScaleSection.Of(k.Doc).Min > 1 {
 			k.Bad(at+".port", "a fixed port is for one instance, but scale.min is more", "let the port be chosen: {env: PORT}")
 		}
+		if j, twice := ports[l.Port]; twice && l.Port != 0 {
+			k.Bad(at+".port", fmt.Sprintf("is the port of listen[%d]", j), "give one of them another")
+		}
+		ports[l.Port] = i
 		if owner := fixedPorts(k)[l.Port]; l.Port != 0 && owner != k.Doc.Name {
 			k.Bad(at+".port", fmt.Sprintf("%d is the port of service/%s too", l.Port, owner), "give one of them another")
 		}
@@ -171,7 +183,7 @@ func checkEnv(k *host.Checker, env map[string]string) {
 func checkText(k *host.Checker, path, text string) {
 	subs, err := blueprint.Substitutions(text)
 	if err != nil {
-		k.Bad(path, err.Error(), "")
+		k.Bad(path, err.Error(), "write ${secret:NAME} or ${uses:NAME.url}")
 		return
 	}
 	for _, s := range subs {
@@ -190,6 +202,18 @@ func checkHealth(k *host.Checker, h workload.Health) {
 		if p.v == "exec" && len(h.Exec) == 0 {
 			k.Bad(p.path, "there is no command to execute", "add exec: [./healthcheck]")
 		}
+		asks := p.v == "grpc" || p.v == "tcp" || strings.HasPrefix(p.v, "/")
+		if run := workload.RunSection.Of(k.Doc); asks && len(run.External) == 0 && len(workload.Listeners(k.Doc)) == 0 {
+			k.Bad(p.path, "the service has no port to ask", "write exec or none, or give it a port (listen)")
+		}
+	}
+	if run := workload.RunSection.Of(k.Doc); len(run.External) > 0 {
+		if h.Ready == "exec" {
+			k.Bad("ready", "nothing is executed for a service that runs elsewhere", "write a path, grpc, tcp or none")
+		}
+		if h.Live != "" {
+			k.Bad("live", "a service that runs elsewhere is never replaced", "take it away, or write it as ready")
+		}
 	}
 	if len(h.Exec) > 0 && h.Ready != "exec" && h.Live != "exec" {
 		k.Bad("exec", "is never executed", "write ready: exec, or live: exec")
@@ -199,7 +223,7 @@ func checkHealth(k *host.Checker, h workload.Health) {
 		v    core.Duration
 	}{{"startup", h.Startup}, {"interval", h.Interval}, {"timeout", h.Timeout}} {
 		if d.v <= 0 {
-			k.Bad(d.path, "must be more than 0", "")
+			k.Bad(d.path, "must be more than 0", "as in 5s")
 		}
 	}
 	if h.Listener != "" {
@@ -209,7 +233,9 @@ func checkHealth(k *host.Checker, h workload.Health) {
 				names = append(names, l.Name)
 			}
 		}
-		k.OneOf("listener", h.Listener, names...)
+		if !slices.Contains(names, h.Listener) {
+			k.Bad("listener", fmt.Sprintf("the service has no port named %q", h.Listener), cmp.Or(nearest.Hint(h.Listener, names), "name a port in listen"))
+		}
 	}
 }
 
@@ -224,14 +250,14 @@ func checkScale(k *host.Checker, s workload.Scale) {
 
 func checkStop(k *host.Checker, s workload.Stop) {
 	if s.Grace < 0 {
-		k.Bad("grace", "must not be negative", "")
+		k.Bad("grace", "must not be negative", "0s kills at once")
 	}
 }
 
 func checkGlobs(k *host.Checker, globs []string) {
 	for i, g := range globs {
 		if err := build.CheckGlob(g); err != nil {
-			k.Bad(fmt.Sprintf("[%d]", i), err.Error(), "")
+			k.Bad(fmt.Sprintf("[%d]", i), err.Error(), "as in cmd/**/*.go")
 		}
 	}
 }
@@ -253,7 +279,7 @@ func checkJob(k *host.Checker, j workload.Job) {
 	}
 	k.OneOf("when", j.When, workload.BeforeRelease, workload.Manual)
 	if j.Timeout <= 0 {
-		k.Bad("timeout", "must be more than 0", "")
+		k.Bad("timeout", "must be more than 0", "as in 5m")
 	}
 	if j.Retries < 0 || j.Retries > maxRetries {
 		k.Bad("retries", fmt.Sprintf("%d is out of bounds", j.Retries), fmt.Sprintf("0 to %d", maxRetries))
