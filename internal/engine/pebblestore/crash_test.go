@@ -249,13 +249,19 @@ func crashWorkload(t *testing.T, seed uint64, control bool) (sum tally) {
 }
 
 func startWorkers(t *testing.T, ctx context.Context, s *Store, l *ledger, wg *sync.WaitGroup, seed uint64) {
+	// The maps do not change once anybody reads them.
+	for i := range 2 {
+		l.logs[fmt.Sprintf("raw%d", i)] = &logFacts{cutKnown: 1, cutTried: 1}
+	}
+	l.logs["gathered"] = &logFacts{cutKnown: 1, cutTried: 1, places: map[journal.Place]string{}, committed: true}
+	for i := range 3 {
+		l.keys[fmt.Sprintf("key%d", i)] = &keyFacts{revs: map[journal.Rev]int{}}
+	}
 	for i := range 2 {
 		name := fmt.Sprintf("raw%d", i)
-		l.logs[name] = &logFacts{cutKnown: 1, cutTried: 1}
 		wg.Go(func() { rawOwner(t, ctx, s, l, name, rand.New(rand.NewPCG(seed, 10+uint64(i)))) })
 		wg.Go(func() { logReader(t, ctx, s, l, name) })
 	}
-	l.logs["gathered"] = &logFacts{cutKnown: 1, cutTried: 1, places: map[journal.Place]string{}, committed: true}
 	lg, err := s.Log(ctx, "gathered")
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +273,6 @@ func startWorkers(t *testing.T, ctx context.Context, s *Store, l *ledger, wg *sy
 	}
 	for i := range 3 {
 		key := fmt.Sprintf("key%d", i)
-		l.keys[key] = &keyFacts{revs: map[journal.Rev]int{}}
 		wg.Go(func() { keyOwner(t, ctx, s, l, key, rand.New(rand.NewPCG(seed, 30+uint64(i)))) })
 		wg.Go(func() { keyReader(t, ctx, s, l, key) })
 	}
