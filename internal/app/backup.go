@@ -25,7 +25,7 @@ type printer = io.Writer
 func (h house) backup(ctx context.Context, in admin.BackupIn) (out admin.BackupOut, err error) {
 	o := h.p.opened.Load()
 	if !filepath.IsAbs(in.Dir) {
-		return out, fault.New(fault.Invalid, in.Dir, "want an absolute folder: the platform writes it, and works elsewhere than you")
+		return out, fault.New(fault.Invalid, in.Dir, "want an absolute folder: the platform writes it, and works elsewhere than you").WithHint("stoa backup \"$PWD/%s\"", in.Dir)
 	}
 	if err := os.Mkdir(in.Dir, 0o700); err != nil {
 		if errors.Is(err, fs.ErrExist) {
@@ -54,8 +54,10 @@ func (h house) backup(ctx context.Context, in admin.BackupIn) (out admin.BackupO
 		}
 	}
 	out.Dir = in.Dir
-	out.Revision, err = verify(ctx, f.journal())
-	return out, err
+	if out.Revision, err = verify(ctx, f.journal()); err != nil {
+		return out, err
+	}
+	return out, writeSums(ctx, in.Dir)
 }
 
 // verify opens the journal in dir as a platform would and gives its revision.
@@ -84,7 +86,8 @@ func verify(ctx context.Context, dir string) (revision uint64, err error) {
 	return s.State().Revision, nil
 }
 
-// Restore makes a data folder of a backup. It refuses one that exists and is not empty.
+// Restore makes a data folder of a backup. It refuses a folder that exists and is not empty,
+// and a backup of which a byte has changed, before it writes anything.
 func Restore(ctx context.Context, from, data string) (revision uint64, err error) {
 	if entries, err := os.ReadDir(data); err == nil && len(entries) > 0 {
 		return 0, fault.New(fault.Conflict, data, "is not empty").WithHint("Name a folder that does not exist, or move this one away.")
@@ -93,6 +96,9 @@ func Restore(ctx context.Context, from, data string) (revision uint64, err error
 		return 0, fault.New(fault.NotFound, from, "is no backup: it has no FORMAT").WithHint("Name the folder that stoa backup has written.")
 	}
 	if _, err := openFolder(from); err != nil { // a newer format is refused
+		return 0, err
+	}
+	if err := checkSums(ctx, from); err != nil {
 		return 0, err
 	}
 	f := folder{root: data}
