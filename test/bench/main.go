@@ -33,8 +33,8 @@ var (
 	only    = flag.String("only", "", "measure only what this expression matches")
 )
 
-// A figure is one row of the page.
-type figure struct{ name, goal, got string }
+// A figure is one row of the page, with the load of the machine when it was taken.
+type figure struct{ name, goal, got, load string }
 
 func main() {
 	flag.Parse()
@@ -68,17 +68,17 @@ func check(err error) {
 type bench struct{ figures []figure }
 
 func (b *bench) add(name, goal, format string, args ...any) {
-	b.figures = append(b.figures, figure{name, goal, fmt.Sprintf(format, args...)})
+	b.figures = append(b.figures, figure{name, goal, fmt.Sprintf(format, args...), loadAverage()})
 }
 
 // page writes the figures, with what a reader needs to judge them.
 func (b *bench) page() string {
 	var s strings.Builder
 	s.WriteString("# What was measured\n\nWritten by `make bench`. Machines differ and this one is shared: compare ratios and CPU seconds, not absolutes.\n\n")
-	fmt.Fprintf(&s, "%s, %s, %d cores (%s), %s; load average %s at the end.\n\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel(), loadAverage())
-	s.WriteString("| what | goal | measured |\n|---|---|---|\n")
+	fmt.Fprintf(&s, "%s, %s, %d cores (%s), %s. The last column is the load average of the last minute when the figure was taken.\n\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel())
+	s.WriteString("| what | goal | measured | load |\n|---|---|---|---|\n")
 	for _, f := range b.figures {
-		fmt.Fprintf(&s, "| %s | %s | %s |\n", f.name, f.goal, f.got)
+		fmt.Fprintf(&s, "| %s | %s | %s | %s |\n", f.name, f.goal, f.got, f.load)
 	}
 	return s.String()
 }
