@@ -45,6 +45,7 @@ type Service struct {
 	P99Millis float64    `json:"p99Millis"` // over the last 10 s; 0 without requests
 	ErrorRate float64    `json:"errorRate"` // share of answers that were errors of the service or the proxy, 0 to 1
 	LastError string     `json:"lastError,omitempty"`
+	Blocked   string     `json:"blocked,omitempty"` // why the release in force is not started, and will not be by itself
 	Instances []Instance `json:"instances,omitempty"`
 }
 

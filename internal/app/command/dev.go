@@ -389,6 +389,9 @@ func untilReady(ctx context.Context, c *client.Client, revision uint64, limit ti
 		}
 		var waits []string
 		for _, v := range status.Services {
+			if v.Blocked != "" && v.Revision >= revision {
+				return hopeless(v)
+			}
 			switch v.State {
 			case workload.StateReady, workload.StateExternal, workload.StateStopped:
 				if v.Revision < revision {

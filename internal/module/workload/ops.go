@@ -143,9 +143,12 @@ func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 	d.mu.Lock()
 	slots, l := slices.Clone(d.slots), d.loan
 	s.Desired, s.Restarts, s.LastError, s.Revision = d.desired, d.restarts, d.lastErr, d.revision
-	asked, last := d.asked, d.doc
+	asked, last, blocked := d.asked, d.doc, d.blocked
 	d.mu.Unlock()
-	if s.Revision < revision && bytes.Equal(last.Canonical(), doc.Canonical()) {
+	if blocked != nil && blocked.Status == core.False {
+		s.Blocked = blocked.Message
+	}
+	if s.Revision < revision && blocked == nil && bytes.Equal(last.Canonical(), doc.Canonical()) {
 		s.Revision = revision // it did not change since: nobody looks at its instances again
 	}
 	for _, slot := range slots {
