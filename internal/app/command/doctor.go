@@ -88,7 +88,13 @@ func doctor(ctx context.Context, s *cli.Session, in DoctorIn) error {
 		port(p.name, p.addr, running, add)
 	}
 	limits(add)
-	return show(s, d, printDiagnosis)
+	if err := show(s, d, printDiagnosis); err != nil {
+		return err
+	}
+	if code := d.ExitCode(); code != cli.CodeDone {
+		return cli.Exit(code)
+	}
+	return nil
 }
 
 // tools looks for what a blueprint's services are built and run with.
@@ -98,7 +104,7 @@ func tools(ctx context.Context, dir string, add func(string, bool, string, strin
 		add("blueprint", false, err.Error(), fault.HintOf(err))
 		return
 	}
-	add("blueprint", len(set.Problems) == 0, fmt.Sprintf("%s, %d documents, %d problems", dir, len(set.Docs), len(set.Problems)), "stoa check "+dir)
+	add("blueprint", len(set.Problems) == 0, fmt.Sprintf("%s, %s, %s", dir, count(len(set.Docs), "document"), count(len(set.Problems), "problem")), "stoa check "+dir)
 	users := map[string][]string{}
 	for _, d := range set.Docs {
 		if d.Kind != core.KindService {
@@ -126,6 +132,14 @@ func tools(ctx context.Context, dir string, add func(string, bool, string, strin
 			}
 		}
 	}
+}
+
+// count gives a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func first(argv []string) string {

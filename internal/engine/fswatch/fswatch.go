@@ -45,7 +45,7 @@ func Watch(ctx context.Context, roots []string, skip func(dir string) bool, tell
 	defer w.Close()
 	t := tree{w: w, skip: skip}
 	for _, r := range roots {
-		if err := t.add(r); err != nil {
+		if err := t.add(r, func(string) {}); err != nil {
 			return err
 		}
 	}
@@ -73,11 +73,11 @@ func Watch(ctx context.Context, roots []string, skip func(dir string) bool, tell
 			}
 			if ev.Has(fsnotify.Create) {
 				if info, err := os.Lstat(ev.Name); err == nil && info.IsDir() {
-					// What was written into it before it was watched must be told too.
-					if err := t.add(ev.Name); err != nil {
+					// What was written into it before it was watched must be told too. Not as
+					// Everything: a build that makes a folder would have all built again.
+					if err := t.add(ev.Name, func(p string) { changed[p] = true }); err != nil {
 						return err
 					}
-					everything = true
 				}
 			}
 			if changed[ev.Name] = true; len(changed) > maxPaths {
@@ -113,14 +113,15 @@ func Watch(ctx context.Context, roots []string, skip func(dir string) bool, tell
 type tree struct {
 	w    *fsnotify.Watcher
 	skip func(string) bool
-	dirs int
+	dirs int // added; some may have been removed since
 }
 
 // skipped says whether a path is a folder that is left out.
 func (t *tree) skipped(path string) bool { return t.skip != nil && t.skip(path) }
 
-// add watches dir and all folders below it. One that has gone meanwhile is passed over.
-func (t *tree) add(dir string) error {
+// add watches dir and all folders below it, and gives the files that it finds there. A
+// folder that has gone meanwhile is passed over.
+func (t *tree) add(dir string, found func(file string)) error {
 	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -129,12 +130,18 @@ func (t *tree) add(dir string) error {
 			return err
 		}
 		if !d.IsDir() {
+			if !t.skipped(p) {
+				found(p)
+			}
 			return nil
 		}
 		if p != dir && t.skipped(p) {
 			return filepath.SkipDir
 		}
 		if t.dirs++; t.dirs > MaxDirs {
+			t.dirs = len(t.w.WatchList()) + 1 // those that were removed count no more
+		}
+		if t.dirs > MaxDirs {
 			return fault.New(fault.Exhausted, dir, "holds more than %d folders", MaxDirs).WithHint("Name what need not be watched under ignore: in stoa.yaml.")
 		}
 		if err := t.w.Add(p); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -2,6 +2,7 @@ package fswatch
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,4 +60,48 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(filepath.Join(root, "new", "deep", "b"))
+}
+
+// A folder that comes with files in it is told by its files, not as Everything: who makes
+// a folder while building would have everything built again, for ever.
+func TestNewFolderIsToldByItsFiles(t *testing.T) {
+	root, beside := t.TempDir(), t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	told := make(chan Change, 100)
+	done := make(chan error, 1)
+	go func() { done <- Watch(ctx, []string{root}, nil, func(c Change) { told <- c }) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	// Moves folders in until one is told, because there is no saying when watching has begun.
+	for i := 0; ; i++ {
+		from := filepath.Join(beside, fmt.Sprint(i))
+		if err := os.MkdirAll(filepath.Join(from, "deep"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(from, "deep", "file"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(from, filepath.Join(root, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case c := <-told:
+			if c.Everything {
+				t.Fatalf("everything was told: %v", c.Paths)
+			}
+			if slices.ContainsFunc(c.Paths, func(p string) bool { return filepath.Base(p) == "file" }) {
+				return
+			}
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("no file of a new folder was told")
+		}
+	}
 }

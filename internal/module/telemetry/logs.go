@@ -24,14 +24,16 @@ import (
 
 // Bounds of what is kept.
 const (
-	segmentBytes = 8 << 20  // of one segment
-	maxSegments  = 8        // on disk; the oldest goes first
-	maxPending   = 20_000   // lines that wait for the disk
-	maxRecent    = 2_000    // lines in memory, for those who follow
-	maxText      = 64 << 10 // bytes of a line
-	flushEvery   = 200 * time.Millisecond
-	defaultTail  = 200
-	maxTail      = 100_000
+	segmentBytes = 8 << 20 // of one segment
+	maxSegments  = 8       // on disk; the oldest goes first
+	maxPending   = 20_000  // lines that wait for the disk
+
+	maxPendingBytes = 16 << 20 // of their text
+	maxRecent       = 2_000    // lines in memory, for those who follow
+	maxText         = 64 << 10 // bytes of a line
+	flushEvery      = 200 * time.Millisecond
+	defaultTail     = 200
+	maxTail         = 100_000
 )
 
 // logs keeps lines: all of them on disk in segments of JSON lines, named by when they
@@ -44,28 +46,31 @@ type logs struct {
 	recent  []telemetry.Line // the last of them, at most maxRecent; guarded by mu
 	next    uint64           // number of the next line; guarded by mu
 	pending []telemetry.Line // not written yet; guarded by mu
+	waits   int              // bytes of text that are pending, some more in truth; guarded by mu
 	changed chan struct{}    // closed and replaced at each line; guarded by mu
 	waiting bool             // somebody waits on changed; guarded by mu
 
 	fileMu sync.Mutex // taken before mu
 	file   *os.File   // guarded by fileMu
 	size   int64      // of file; guarded by fileMu
-	broken error      // of the last write; guarded by fileMu
+
+	lost func(lines int) // counts those that could not be written
 }
 
 func newLogs(dir string, now func() time.Time) *logs {
-	return &logs{dir: dir, now: now, changed: make(chan struct{})}
+	return &logs{dir: dir, now: now, changed: make(chan struct{}), lost: func(int) {}}
 }
 
 // add keeps a line, and says whether it found room.
 func (l *logs) add(line telemetry.Line) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dir != "" && len(l.pending) >= maxPending {
-		return false
-	}
 	if l.dir != "" {
+		if len(l.pending) >= maxPending || l.waits >= maxPendingBytes {
+			return false
+		}
 		l.pending = append(l.pending, line)
+		l.waits += len(line.Text)
 	}
 	if l.recent = append(l.recent, line); len(l.recent) >= 2*maxRecent { // seldom, so that it costs little
 		l.recent = slices.Clone(l.recent[len(l.recent)-maxRecent:])
@@ -92,13 +97,13 @@ func (l *logs) open() error {
 
 // roll begins a new segment and removes the oldest beyond the bound. fileMu is held.
 func (l *logs) roll() error {
-	if l.file != nil {
-		_ = l.file.Close() // lines are losable
-	}
 	name := filepath.Join(l.dir, l.now().UTC().Format("20060102T150405.000000000")+".jsonl")
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
+	}
+	if l.file != nil { // only now: while no other can be made, lines go on into this one
+		_ = l.file.Close() // lines are losable
 	}
 	l.file, l.size = f, 0
 	all, err := l.segments()
@@ -141,11 +146,14 @@ func (l *logs) flush() {
 	}
 	l.fileMu.Lock()
 	defer l.fileMu.Unlock()
+	if l.file == nil {
+		return // not open yet, or no more: what waits goes on waiting, up to its bound
+	}
 	l.mu.Lock()
 	lines := l.pending
-	l.pending = nil
+	l.pending, l.waits = nil, 0
 	l.mu.Unlock()
-	if len(lines) == 0 || l.file == nil {
+	if len(lines) == 0 {
 		return
 	}
 	w := bufio.NewWriterSize(l.file, 64<<10)
@@ -158,9 +166,23 @@ func (l *logs) flush() {
 		w.WriteByte('\n')
 		l.size += int64(len(b)) + 1
 	}
-	l.broken = w.Flush()
-	if l.size >= segmentBytes && l.broken == nil {
-		l.broken = l.roll()
+	if err := w.Flush(); err != nil {
+		l.lost(len(lines)) // a full disk, most likely; some of them may be there
+		return
+	}
+	if l.size >= segmentBytes {
+		_ = l.roll() // then the next flush tries again
+	}
+}
+
+// close ends the writing.
+func (l *logs) close() {
+	l.flush()
+	l.fileMu.Lock()
+	defer l.fileMu.Unlock()
+	if l.file != nil {
+		_ = l.file.Close() // lines are losable
+		l.file = nil
 	}
 }
 
@@ -367,11 +389,12 @@ func printLine(w io.Writer, l telemetry.Line) {
 	for _, n := range names {
 		v, err := json.Marshal(l.Fields[n])
 		if err == nil {
-			fmt.Fprintf(&b, " %s=%s", n, v)
+			fmt.Fprintf(&b, " %s=%s", clean(n), clean(string(v)))
 		}
 	}
 	if l.TraceID != "" {
-		b.WriteString(" trace=" + l.TraceID[:min(8, len(l.TraceID))])
+		id := clean(l.TraceID) // a program may call anything so
+		b.WriteString(" trace=" + id[:min(8, len(id))])
 	}
 	fmt.Fprintln(w, b.String())
 }

@@ -59,6 +59,7 @@ func New(o Options) *Module {
 	}
 	m := &Module{o: o, ring: hop.NewRing(0), traces: newTraces(), rates: newRates(), logs: newLogs(o.Dir, o.Now)}
 	m.lost = o.Meters.Counter(meter.Desc{Name: "stoa_telemetry_dropped_total", Help: "Records that found a bound reached, by what they were.", Labels: []string{"what"}})
+	m.logs.lost = func(lines int) { m.lost.With("line").Add(uint64(lines)) }
 	return m
 }
 
@@ -109,6 +110,7 @@ func (m *Module) run(ctx context.Context, ready func()) error {
 		}
 		if err != nil {
 			lives.Wait()
+			m.logs.close()
 			return nil
 		}
 	}

@@ -42,7 +42,8 @@ func TestParseLine(t *testing.T) {
 func TestPrintedLinesHoldNoControlBytes(t *testing.T) {
 	var b strings.Builder
 	printLine(&b, parseLine(noon, "a", "", "stdout", []byte("red \x1b[31m bell \x07 csi \u009b31m")))
-	if s := strings.TrimSuffix(b.String(), "\n"); strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
+	printLine(&b, parseLine(noon, "a", "", "stdout", []byte(`{"msg":"\u001b[2J","traceId":"\u001b[2J","\u001b[31m":"x","y":"\u009b31m\u007f"}`)))
+	if s := strings.ReplaceAll(b.String(), "\n", ""); strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
 		t.Errorf("%q", s)
 	}
 }
@@ -268,5 +269,64 @@ func TestCells(t *testing.T) {
 	}
 	if cell(-1) != 0 || cell(1<<62) != histogramCells-1 {
 		t.Error("out of bounds")
+	}
+}
+
+// Lines wait for the folder to be opened, go on while no new segment can be made, and are
+// counted when they cannot be written.
+func TestLinesSurviveTroubleWithTheDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "logs")
+	l := newLogs(dir, time.Now)
+	lost := 0
+	l.lost = func(n int) { lost += n }
+	l.add(telemetry.Line{Text: "early"})
+	l.flush()
+	if err := l.open(); err != nil {
+		t.Fatal(err)
+	}
+	l.flush()
+	away := dir + ".away"
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	l.size = segmentBytes // it is full, and there is no folder for another
+	l.add(telemetry.Line{Text: "one"})
+	l.flush()
+	l.add(telemetry.Line{Text: "two"})
+	l.flush()
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	l.add(telemetry.Line{Text: "three"})
+	l.flush() // and begins a segment
+	l.add(telemetry.Line{Text: "four"})
+	lines, _, err := l.past(t.Context(), choice{tail: 100})
+	var got []string
+	for _, line := range lines {
+		got = append(got, line.Text)
+	}
+	if want := "early one two three four"; err != nil || strings.Join(got, " ") != want || lost != 0 {
+		t.Errorf("got %q, %v, %d lost; want %q", got, err, lost, want)
+	}
+	if all, _ := l.segments(); len(all) != 2 {
+		t.Errorf("segments %v, want 2", all)
+	}
+	_ = l.file.Close() // from here on nothing can be written
+	l.add(telemetry.Line{Text: "five"})
+	l.flush()
+	if lost != 1 {
+		t.Errorf("%d counted as lost, want 1", lost)
+	}
+}
+
+// A flood of long lines waits in bounded memory.
+func TestPendingIsBounded(t *testing.T) {
+	l := newLogs(t.TempDir(), time.Now)
+	text, n := strings.Repeat("x", maxText), 0
+	for l.add(telemetry.Line{Text: text}) {
+		n++
+	}
+	if n != maxPendingBytes/maxText {
+		t.Errorf("%d lines of %d bytes wait", n, maxText)
 	}
 }

@@ -247,7 +247,7 @@ func printTrace(w io.Writer, t telemetry.Trace) {
 		if s.Reason != "" {
 			status += " (" + s.Reason + ")"
 		}
-		fmt.Fprintf(tw, "%s%s -> %s\t%s %s\t%s\t%s\t%s\n", strings.Repeat("  ", s.Depth), from, s.Callee, s.Method, s.Path, status, micros(s.DurationMicros), bar(s, t.DurationMicros))
+		fmt.Fprintf(tw, "%s%s -> %s\t%s %s\t%s\t%s\t%s\n", strings.Repeat("  ", s.Depth), from, s.Callee, clean(s.Method), clean(s.Path), clean(status), micros(s.DurationMicros), bar(s, t.DurationMicros))
 	}
 	tw.Flush()
 	if len(t.Lines) > 0 {
@@ -278,7 +278,7 @@ func printTraces(w io.Writer, out telemetry.TracesOut) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "TRACE\tBEGAN\tREQUEST\tSTATUS\tTOOK\tHOPS\tERRORS\tSERVICES")
 	for _, h := range out.Traces {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n", h.ID, h.Start.Local().Format(time.TimeOnly), h.Name, h.Status, micros(h.DurationMicros), h.Hops, h.Errors, strings.Join(h.Services, " "))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n", h.ID, h.Start.Local().Format(time.TimeOnly), clean(h.Name), h.Status, micros(h.DurationMicros), h.Hops, h.Errors, strings.Join(h.Services, " "))
 	}
 	tw.Flush()
 }

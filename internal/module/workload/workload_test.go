@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -50,20 +51,42 @@ func program(role string) int {
 		return 0
 	case "elsewhere":
 		port = "0"
+	case "obstinate":
+		signal.Ignore(syscall.SIGTERM)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	var lc net.ListenConfig
+	if role == "strict" { // as servers are that do not set SO_REUSEADDR
+		lc.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			_ = c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0) })
+			return err
+		}
+	}
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:"+port)
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	s := &http.Server{}
+	s := &http.Server{Handler: http.HandlerFunc(answer)}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	done := make(chan struct{})
 	context.AfterFunc(ctx, func() { _ = s.Shutdown(context.Background()); close(done) })
 	_ = s.Serve(l)
 	<-done
+	fmt.Println("goodbye")
 	return 0
+}
+
+// answer is well at /ok, and at /alive while the file $SICK is not there.
+func answer(w http.ResponseWriter, r *http.Request) {
+	_, err := os.Stat(os.Getenv("SICK"))
+	switch {
+	case r.URL.Path == "/ok", r.URL.Path == "/alive" && err != nil:
+	case r.URL.Path == "/alive":
+		http.Error(w, "sick, with "+os.Getenv("SECRET"), http.StatusServiceUnavailable)
+	default:
+		http.NotFound(w, r)
+	}
 }
 
 // A stage is a module with everything around it made small.
@@ -80,6 +103,17 @@ type stage struct {
 	lines []string
 	marks map[string]string
 	kicks chan core.Ref
+	told  []telling
+
+	drained func(context.Context, string) error // set before the first service is declared
+	granted func() error                        // the same
+	shut    func()                              // stops the module and waits for it
+}
+
+// A telling is one set of endpoints, by id.
+type telling struct {
+	upstream string
+	eps      []string
 }
 
 const patience = 2 * time.Minute
@@ -102,6 +136,11 @@ func newStage(t *testing.T) *stage {
 		},
 		Grants: func() []host.Grantor {
 			return []host.Grantor{{Name: "test", Do: func(context.Context, host.Instance) (host.Grant, error) {
+				if s.granted != nil {
+					if err := s.granted(); err != nil {
+						return host.Grant{}, err
+					}
+				}
 				return host.Grant{Env: map[string]string{"SECRET": "planted-secret"}, Secret: []string{"planted-secret"}}, nil
 			}}}
 		},
@@ -115,8 +154,18 @@ func newStage(t *testing.T) *stage {
 				s.empty = true
 			}
 			s.eps[up] = eps
+			t := telling{upstream: up}
+			for _, e := range eps {
+				t.eps = append(t.eps, e.ID)
+			}
+			s.told = append(s.told, t)
 		},
-		Drained: func(context.Context, string) error { return nil },
+		Drained: func(ctx context.Context, endpoint string) error {
+			if s.drained != nil {
+				return s.drained(ctx, endpoint)
+			}
+			return nil
+		},
 		Observe: func(_ core.Ref, c core.Condition) { s.mu.Lock(); defer s.mu.Unlock(); s.seen = append(s.seen, c) },
 		Forget:  func(core.Ref) {},
 		Line:    func(_, _, _ string, l []byte) { s.mu.Lock(); defer s.mu.Unlock(); s.lines = append(s.lines, string(l)) },
@@ -153,13 +202,14 @@ func newStage(t *testing.T) *stage {
 			}
 		}
 	}()
-	t.Cleanup(func() {
+	s.shut = sync.OnceFunc(func() {
 		cancel()
 		<-reconciled
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(s.shut)
 	return s
 }
 
@@ -223,7 +273,55 @@ func (s *stage) last(reason string) (core.Condition, bool) {
 	return core.Condition{}, false
 }
 
-func (s *stage) endpoints() []snapshot.Endpoint { s.mu.Lock(); defer s.mu.Unlock(); return s.eps["a"] }
+func (s *stage) endpoints() []snapshot.Endpoint { return s.at("a") }
+
+func (s *stage) at(upstream string) []snapshot.Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.eps[upstream]
+}
+
+func (s *stage) history() []telling { s.mu.Lock(); defer s.mu.Unlock(); return slices.Clone(s.told) }
+func (s *stage) wasEmpty() bool     { s.mu.Lock(); defer s.mu.Unlock(); return s.empty }
+func (s *stage) said(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.lines, text)
+}
+
+// answered counts the starts of programs with an answer.
+func (s *stage) answered(answer string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		if l == "secret is [redacted] answer "+answer {
+			n++
+		}
+	}
+	return n
+}
+
+// ask carries out an operation on the service.
+func (s *stage) ask(do func(context.Context, workload.ServiceIn) (workload.Done, error)) {
+	s.t.Helper()
+	if _, err := do(s.t.Context(), workload.ServiceIn{Service: "a"}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// remove takes documents out of force.
+func (s *stage) remove(docs ...core.Document) {
+	s.mu.Lock()
+	next := maps.Clone(s.state.Docs)
+	for _, d := range docs {
+		delete(next, d.Ref())
+	}
+	s.state = core.State{Revision: s.state.Revision + 1, Docs: next}
+	s.mu.Unlock()
+	for _, d := range docs {
+		s.kicks <- d.Ref()
+	}
+}
 
 // An instance becomes ready and can be called; one that dies is replaced by another with
 // an id of its own; a new release replaces it without a moment in which nobody can be called.
