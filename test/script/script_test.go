@@ -35,7 +35,7 @@ import (
 )
 
 // patience is how long something may take that must happen.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"server": serve, "get": request})
