@@ -211,7 +211,8 @@ func (l *Loop) Run(ctx context.Context, out *artefact.Store, watch bool) error {
 	var watchErr chan error
 	if watch {
 		watchErr = make(chan error, 1)
-		l.lives.Go(func() { watchErr <- l.watch(ctx, changes) })
+		folders := l.set.Folders // read here: l.set is this goroutine's
+		l.lives.Go(func() { watchErr <- watchFolders(ctx, folders, changes) })
 	}
 	l.buildAll(ctx)
 	first := time.NewTimer(quickBuilds)
@@ -499,9 +500,9 @@ func (l *Loop) ownWriting(d core.Document) bool {
 	return l.pending[d.Ref()] != nil || time.Since(l.ended[d.Ref()]) < fswatch.Quiet+fswatch.Patience
 }
 
-// watch tells the loop of changes below the folders of the blueprint.
-func (l *Loop) watch(ctx context.Context, changes chan<- fswatch.Change) error {
-	return fswatch.Watch(ctx, l.set.Folders, skipDir, func(c fswatch.Change) {
+// watchFolders tells the loop of changes below the folders of the blueprint.
+func watchFolders(ctx context.Context, folders []string, changes chan<- fswatch.Change) error {
+	return fswatch.Watch(ctx, folders, skipDir, func(c fswatch.Change) {
 		select {
 		case changes <- c:
 		case <-ctx.Done():

@@ -111,7 +111,8 @@ func (d *deployment) step(rel release, ready bool, revision uint64) (retire, sta
 	}
 	// Counted here, not before: who pauses sees either no slot, or the one that is started now.
 	d.desired = workload.ScaleSection.Of(rel.doc).Min
-	if d.stopped || d.paused > 0 || d.loan != nil {
+	// When Stoa stops, retireAll comes after the stop is known: it sees every slot that is made here before.
+	if d.stopped || d.paused > 0 || d.loan != nil || d.m.isStopping() {
 		d.desired = 0
 	}
 	if d.want.id == "" { // nothing was ever releasable; what runs is of another form
