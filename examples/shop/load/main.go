@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -31,37 +32,44 @@ func main() {
 		log.Error("GATEWAY_URL is not set: say where the shop is")
 		os.Exit(1)
 	}
-	rate := 10
-	if v := os.Getenv("LOAD_RATE"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 10_000 {
-			log.Error("LOAD_RATE must be 1 to 10000", "got", v)
-			os.Exit(1)
-		}
-		rate = n
+	rate, err := rateOf(os.Getenv("LOAD_RATE"))
+	if err != nil {
+		log.Error(err.Error())
+		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log.Info("customers arrive", "gateway", gateway, "rate", rate)
-	drive(ctx, log, gateway, rate)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: visitsAtOnce}}
+	drive(ctx, log, client, gateway, rate)
 }
 
+// rateOf reads LOAD_RATE: requests a second, 10 if nothing is said.
+func rateOf(s string) (int, error) {
+	if s == "" {
+		return 10, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 10_000 {
+		return 0, fmt.Errorf("LOAD_RATE must be 1 to 10000, is %q", s)
+	}
+	return n, nil
+}
+
+// reportEvery is the time between two lines of what was seen.
+const reportEvery = 10 * time.Second
+
 // drive lets visits begin so that their requests come at the rate, until ctx ends.
-func drive(ctx context.Context, log *slog.Logger, gateway string, rate int) {
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: visitsAtOnce}}
+func drive(ctx context.Context, log *slog.Logger, client *http.Client, gateway string, rate int) {
 	var seen tally
 	tickets := make(chan struct{}) // one for each request
 	slots := make(chan struct{}, visitsAtOnce)
 	var visits sync.WaitGroup
 	visits.Go(func() { meter(ctx, tickets, time.Second/time.Duration(rate)) })
-	report := time.NewTicker(10 * time.Second)
-	defer report.Stop()
+	visits.Go(func() { report(ctx, log, &seen) })
 	for n := uint64(0); ctx.Err() == nil; n++ {
 		select {
 		case slots <- struct{}{}:
-		case <-report.C:
-			log.Info("customers", seen.attrs()...)
-			continue
 		case <-ctx.Done():
 			continue
 		}
@@ -84,6 +92,20 @@ func drive(ctx context.Context, log *slog.Logger, gateway string, rate int) {
 	}
 	visits.Wait()
 	log.Info("customers have left", seen.attrs()...)
+}
+
+// report says at even distances what was seen.
+func report(ctx context.Context, log *slog.Logger, seen *tally) {
+	t := time.NewTicker(reportEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			log.Info("customers", seen.attrs()...)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // meter hands out tickets at even distances.
@@ -117,7 +139,8 @@ func (t *tally) add(f func(*tally)) {
 	f(t)
 }
 
-// attrs gives the counts for a line of the log, and begins another.
+// attrs gives the line of the log: what was counted since the start, how long answers
+// took since the line before. It begins another line.
 func (t *tally) attrs() []any {
 	t.mu.Lock()
 	defer t.mu.Unlock()

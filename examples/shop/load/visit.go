@@ -42,6 +42,14 @@ type visit struct {
 // chance says yes in so many of a hundred cases.
 func (v *visit) chance(percent int) bool { return v.rand.IntN(100) < percent }
 
+// card gives what the customer pays with.
+func (v *visit) card() string {
+	if v.chance(declines) {
+		return declinedCard
+	}
+	return goodCard
+}
+
 // run makes the visit. It ends early when the shop closes or something fails.
 func (v *visit) run(ctx context.Context) {
 	var shelf struct {
@@ -86,10 +94,6 @@ func (v *visit) run(ctx context.Context) {
 
 // buy goes to the till with one line.
 func (v *visit) buy(ctx context.Context, cart, sku string, quantity int) {
-	card := goodCard
-	if v.chance(declines) {
-		card = declinedCard
-	}
 	var order struct {
 		ID string `json:"id"`
 	}
@@ -98,7 +102,7 @@ func (v *visit) buy(ctx context.Context, cart, sku string, quantity int) {
 		"customer": map[string]string{"name": "Thea Lykos", "email": "thea@example.com"},
 		"address":  map[string]string{"street": "Odos Ermou 12", "city": "Athens", "postcode": "10563", "country": "GR"},
 		"delivery": []string{"standard", "express"}[v.rand.IntN(2)],
-		"card":     map[string]string{"number": card, "expiry": "12/39", "cvc": "123"},
+		"card":     map[string]string{"number": v.card(), "expiry": "12/39", "cvc": "123"},
 		"cartId":   cart,
 	}, &order)
 	switch status {

@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -67,11 +70,103 @@ func TestCustomers(t *testing.T) {
 	defer cancel()
 	s := shop(t, &orders, &declined, cancel)
 	var out strings.Builder // the handler locks its writes, and it is read when drive has ended
-	drive(ctx, slog.New(slog.NewTextHandler(&out, nil)), s.URL, 5000)
+	drive(ctx, slog.New(slog.NewTextHandler(&out, nil)), s.Client(), s.URL, 5000)
 	if orders.Load() < 20 || declined.Load() < 1 {
 		t.Errorf("%d orders and %d declined cards in a minute", orders.Load(), declined.Load())
 	}
 	if !strings.Contains(out.String(), "errors=0") {
 		t.Errorf("customers saw errors: %s", out.String())
+	}
+}
+
+// answer is a shop that answers each request after some time, without a network.
+type answer struct {
+	after    time.Duration
+	requests atomic.Int64
+}
+
+func (a *answer) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.requests.Add(1)
+	select {
+	case <-time.After(a.after):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	body := `{"id":"c1","products":[{"sku":"bowl"}]}`
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// Requests come at the rate that was asked for while the shop is quick, and at that of the
+// shop when it is not: at most so many visits are under way. A line is written every ten
+// seconds, and one at the end.
+func TestRate(t *testing.T) {
+	for _, tt := range []struct {
+		rate        int
+		after       time.Duration
+		least, most int64 // requests in a minute
+	}{
+		{1, time.Millisecond, 59, 60},
+		{20, 5 * time.Millisecond, 1199, 1200},
+		{20, time.Second, 1199, 1200},
+		{1000, time.Second, 3000, 64 * 60},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			a := &answer{after: tt.after}
+			var out strings.Builder
+			drive(ctx, slog.New(slog.NewTextHandler(&out, nil)), &http.Client{Transport: a}, "http://shop", tt.rate)
+			if n := a.requests.Load(); n < tt.least || n > tt.most {
+				t.Errorf("%d a second, answers after %v: %d requests in a minute, want %d to %d", tt.rate, tt.after, n, tt.least, tt.most)
+			}
+			if lines := strings.Count(out.String(), "\n"); lines < 6 || lines > 7 { // at the end of the minute both are due
+				t.Errorf("%d lines in a minute, want one every ten seconds and one at the end:\n%s", lines, out.String())
+			}
+		})
+	}
+}
+
+func TestRateOf(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want int // 0: refused
+	}{{"", 10}, {"1", 1}, {"10000", 10000}, {"0", 0}, {"-3", 0}, {"10001", 0}, {"20/s", 0}} {
+		if n, err := rateOf(tt.in); n != tt.want || (err != nil) != (tt.want == 0) {
+			t.Errorf("rateOf(%q) = %d, %v; want %d", tt.in, n, err, tt.want)
+		}
+	}
+}
+
+// A line tells durations of its own ten seconds, and counts since the start.
+func TestTally(t *testing.T) {
+	var seen tally
+	for i := range 100 {
+		seen.add(func(t *tally) {
+			t.requests++
+			t.took = append(t.took, time.Duration(100-i)*time.Millisecond)
+		})
+	}
+	for _, want := range []string{
+		"[requests 100 errors 0 orders 0 declined 0 soldOut 0 p50 51ms p99 100ms]",
+		"[requests 100 errors 0 orders 0 declined 0 soldOut 0 p50 - p99 -]",
+	} {
+		if got := fmt.Sprint(seen.attrs()); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// Of those who buy, about one in ten has a card that is declined.
+func TestDeclinedCards(t *testing.T) {
+	const visitors = 100_000
+	v := visit{rand: rand.New(rand.NewPCG(1, 2))}
+	n := 0
+	for range visitors {
+		if v.card() == declinedCard {
+			n++
+		}
+	}
+	if n < visitors*9/100 || n > visitors*11/100 {
+		t.Errorf("%d of %d cards are declined", n, visitors)
 	}
 }
