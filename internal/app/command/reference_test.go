@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -68,7 +70,7 @@ func page(t *testing.T, b *strings.Builder, cat *host.Catalog, path string, dept
 	if err != nil {
 		t.Fatalf("explain %s: %v", path, err)
 	}
-	fmt.Fprintf(b, "\n%s %s\n\n%s\n", strings.Repeat("#", min(depth, 4)), path, e.Help)
+	fmt.Fprintf(b, "\n%s %s\n\n%s\n", strings.Repeat("#", min(depth, 4)), path, sentence(e.Help))
 	for _, row := range [][2]string{{"type", e.Type}, {"default", e.Default}, {"example", e.Example}, {"valid", strings.Join(e.Valid, ", ")}} {
 		if row[1] != "" {
 			fmt.Fprintf(b, "\n* %s: `%s`", row[0], strings.ReplaceAll(row[1], "\n", " "))
@@ -87,6 +89,12 @@ func page(t *testing.T, b *strings.Builder, cat *host.Catalog, path string, dept
 		}
 		page(t, b, cat, strings.ToLower(path)+"."+f.Name, depth+1)
 	}
+}
+
+// sentence gives a text as stoa explain prints it: with a capital and a full stop.
+func sentence(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + strings.TrimSuffix(s[n:], ".") + "."
 }
 
 // The OpenAPI document that the platform serves is valid.
