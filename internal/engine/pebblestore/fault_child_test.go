@@ -49,7 +49,7 @@ type diskFault struct {
 	Want    string // dies, heals, or either
 	Small   bool   // a MANIFEST so small that it is rotated
 	Reads   bool   // the fault needs a reader: reopen, then read
-	Ballast bool   // the ballast must be gone
+	Ballast bool   // the ballast must be given up
 }
 
 var (
@@ -92,11 +92,16 @@ type injector struct {
 	hits  atomic.Int64
 	fill  sync.Once
 	first atomic.Int64 // when it was hit first, in nanoseconds
+
+	gaveUp atomic.Bool // the ballast was removed; it may be back by now, for there is room
 }
 
 func (i *injector) String() string { return i.f.Name }
 
 func (i *injector) MaybeError(op errorfs.Op) error {
+	if op.Kind == errorfs.OpRemove && filepath.Base(op.Path) == ballastName {
+		i.gaveUp.Store(true)
+	}
 	if !i.armed.Load() || !i.f.matches(op) || i.over() {
 		return nil
 	}
@@ -210,8 +215,8 @@ func faultChild(spec string) int {
 		}
 	}
 	w.run(s)
-	if _, err := os.Stat(filepath.Join(o.Dir, ballastName)); inj.f.Ballast && err == nil {
-		say("the ballast is still there")
+	if inj.f.Ballast && !inj.gaveUp.Load() {
+		say("the ballast was not given up")
 		return 3
 	}
 	if err := s.Close(); err != nil {
