@@ -28,7 +28,7 @@ import (
 	"stoa/api/fault"
 )
 
-// Bounds of one artefact.
+// Bounds of one artefact: those of all its files together. A larger one is refused as exhausted.
 const (
 	MaxFiles = 50_000
 	MaxBytes = 2 << 30

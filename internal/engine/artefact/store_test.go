@@ -140,6 +140,103 @@ func TestUnpackRefusesPathsOutOfTheTree(t *testing.T) {
 	}
 }
 
+// pack gives a tar stream of headers; a file holds as many zeros as its header says, up to most.
+func pack(t *testing.T, most int64, headers ...tar.Header) *bytes.Buffer {
+	t.Helper()
+	var buf bytes.Buffer
+	tw := tar.NewWriter(&buf)
+	for _, h := range headers {
+		h.Mode = 0o755
+		if err := tw.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tw.Write(make([]byte, min(h.Size, most))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = tw.Close() // it misses what was cut
+	return &buf
+}
+
+// A stream whose files are larger in all than an artefact may be is refused when its
+// headers say so, before it is written.
+func TestUnpackBoundsTheWhole(t *testing.T) {
+	s := open(t)
+	buf := pack(t, 0, tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: MaxBytes + 1})
+	if err := s.Unpack("sha256:"+strings.Repeat("0", 64), buf); !fault.Is(err, fault.Exhausted) {
+		t.Errorf("one file too large: got %v, want an exhausted fault", err)
+	}
+	// What was taken by one file is not there for the next.
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	left := int64(10)
+	for i, want := range []struct {
+		size int64
+		kind fault.Kind
+	}{{6, ""}, {5, fault.Exhausted}} {
+		h := &tar.Header{Name: string(rune('a' + i)), Typeflag: tar.TypeReg, Size: want.size, Mode: 0o644}
+		n, err := unpackOne(root, h, bytes.NewReader(make([]byte, want.size)), left)
+		left -= n
+		if want.kind == "" && err != nil || want.kind != "" && !fault.Is(err, want.kind) {
+			t.Errorf("file %d of %d bytes: got %v, want %q", i, want.size, err, want.kind)
+		}
+	}
+	if entries, err := os.ReadDir(s.tmp()); err != nil || len(entries) > 0 {
+		t.Errorf("a refused stream left %v (%v)", entries, err)
+	}
+}
+
+// Two links, each inside by its text, lead out together: they are refused, in a stream
+// and in a folder. What leads nowhere or in a circle stays what it is.
+func TestLinksByWayOfLinks(t *testing.T) {
+	zero := "sha256:" + strings.Repeat("0", 64)
+	dir := tar.Header{Name: "p", Typeflag: tar.TypeDir}
+	link := func(name, to string) tar.Header {
+		return tar.Header{Name: name, Linkname: to, Typeflag: tar.TypeSymlink}
+	}
+	for name, headers := range map[string][]tar.Header{
+		"parent of the top":   {dir, link("p/top", ".."), link("out", "p/top/..")},
+		"the other way round": {dir, link("out", "p/top/.."), link("p/top", "..")},
+		"over three":          {dir, link("p/top", ".."), link("p/again", "top/p/top"), link("out", "p/again/../etc")},
+	} {
+		s := open(t)
+		if err := s.Unpack(zero, pack(t, 0, headers...)); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "leads out") {
+			t.Errorf("%s: got %v, want that a link leads out", name, err)
+		}
+		if entries, err := os.ReadDir(s.tmp()); err != nil || len(entries) > 0 {
+			t.Errorf("%s: a refused stream left %v (%v)", name, entries, err)
+		}
+	}
+	// A file is not written through a link either.
+	s := open(t)
+	err := s.Unpack(zero, pack(t, 1, dir, link("p/top", ".."), link("out", "p/top/.."), tar.Header{Name: "out/evil", Typeflag: tar.TypeReg, Size: 1}))
+	if !fault.Is(err, fault.Invalid) {
+		t.Errorf("a file through a link: got %v, want an invalid fault", err)
+	}
+	if _, err := os.Stat(filepath.Join(s.tmp(), "evil")); err == nil {
+		t.Error("a file was written out of the tree")
+	}
+
+	src := tree(t)
+	for name, to := range map[string]string{"bin/top": "..", "nowhere": "missing/file", "circle": "circle", "through": "server.js/x"} {
+		if err := os.Symlink(to, filepath.Join(src, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.PutTree(src, nil); err != nil {
+		t.Errorf("links that stay inside: %v", err)
+	}
+	if err := os.Symlink("bin/top/..", filepath.Join(src, "out")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutTree(src, nil); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "out") {
+		t.Errorf("a folder with two links that lead out together gave %v", err)
+	}
+}
+
 // A link out of the folder is refused with its name; Keep removes what is not kept.
 func TestPutTreeRefusesLinksOutAndKeepRemoves(t *testing.T) {
 	s := open(t)

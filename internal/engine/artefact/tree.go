@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"stoa/api/fault"
 )
@@ -72,6 +73,9 @@ func (s *Store) putTree(dir string, skip func(rel string, isDir bool) bool, want
 	if err != nil {
 		return "", fmt.Errorf("artefact of %s: %w", dir, err)
 	}
+	if err := checkLinks(tmp, entries); err != nil {
+		return "", fmt.Errorf("artefact of %s: %w", dir, err)
+	}
 	digest = manifest(entries)
 	if want != "" && digest != want {
 		return "", fault.New(fault.Invalid, want, "the content that arrived has the digest %s", digest)
@@ -110,7 +114,7 @@ func putLink(from, rel, dst string) (entry, error) {
 		return entry{}, err
 	}
 	if !linkStaysInside(rel, target) {
-		return entry{}, fault.New(fault.Invalid, rel, "the link leads out of the folder, to %s", target).WithHint("Copy what it leads to, or name it under ignore: in stoa.yaml.")
+		return entry{}, leadsOut(rel, target)
 	}
 	return entry{path: rel, link: target}, os.Symlink(target, dst)
 }
@@ -122,6 +126,30 @@ func linkStaysInside(rel, target string) bool {
 	}
 	to := path.Join(path.Dir(rel), target)
 	return to != ".." && !strings.HasPrefix(to, "../")
+}
+
+func leadsOut(rel, target string) error {
+	return fault.New(fault.Invalid, rel, "the link leads out of the folder, to %s", target).WithHint("Copy what it leads to, or name it under ignore: in stoa.yaml.")
+}
+
+// checkLinks refuses a tree of which a link leads out by way of another: a -> b/.., where
+// b is a link to the tree itself. One that leads nowhere, or in a circle, does no harm.
+func checkLinks(dir string, entries []entry) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, e := range entries {
+		if e.link == "" {
+			continue
+		}
+		_, err := root.Stat(filepath.FromSlash(e.path))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ELOOP) && !errors.Is(err, syscall.ENOTDIR) {
+			return leadsOut(e.path, e.link)
+		}
+	}
+	return nil
 }
 
 func (s *Store) settleTree(tmp, digest string) error {
@@ -182,7 +210,8 @@ func (s *Store) Pack(digest string, w io.Writer) error {
 }
 
 // Unpack stores what Pack wrote. A stream whose content has not the digest is refused
-// and leaves nothing, as is one that holds a path or link out of the tree.
+// and leaves nothing, as is one that holds a path or link out of the tree, or more than
+// MaxFiles or MaxBytes in all. While it is read, it takes its size on disk twice.
 func (s *Store) Unpack(digest string, r io.Reader) (err error) {
 	if _, err := s.place(digest); err != nil {
 		return err
@@ -196,6 +225,12 @@ func (s *Store) Unpack(digest string, r io.Reader) (err error) {
 		return fmt.Errorf("artefact: %w", err)
 	}
 	defer func() { err = errors.Join(err, removeTree(tmp)) }()
+	root, err := os.OpenRoot(tmp)
+	if err != nil {
+		return fmt.Errorf("artefact: %w", err)
+	}
+	defer root.Close()
+	left := int64(MaxBytes)
 	tr := tar.NewReader(r)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
@@ -205,47 +240,48 @@ func (s *Store) Unpack(digest string, r io.Reader) (err error) {
 		if err != nil {
 			return fault.New(fault.Invalid, digest, "not a tar stream: %v", err)
 		}
-		if n > 2*MaxFiles {
+		if n >= 2*MaxFiles { // with its folders
 			return fault.New(fault.Exhausted, digest, "holds more than %d files", MaxFiles)
 		}
 		if h.Name != "." && !filepath.IsLocal(filepath.FromSlash(h.Name)) {
 			return fault.New(fault.Invalid, digest, "holds the path %q, which leads out of the tree", h.Name)
 		}
-		if err := unpackOne(tmp, h, tr); err != nil {
+		if h.Size > left {
+			return fault.New(fault.Exhausted, digest, "holds more than %d bytes", int64(MaxBytes))
+		}
+		size, err := unpackOne(root, h, tr, left)
+		if left -= size; err != nil {
 			return fmt.Errorf("artefact %s: %w", digest, err)
 		}
 	}
 	return s.adopt(tmp, digest)
 }
 
-func unpackOne(tmp string, h *tar.Header, r io.Reader) error {
+// unpackOne writes one entry below root, which nothing leaves, and gives how many bytes
+// of left it took.
+func unpackOne(root *os.Root, h *tar.Header, r io.Reader, left int64) (int64, error) {
 	name := h.Name
 	if name == "." {
 		name = "file"
 	}
-	root, err := os.OpenRoot(tmp)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
 	switch h.Typeflag {
 	case tar.TypeDir:
-		return root.MkdirAll(name, 0o755)
+		return 0, root.MkdirAll(name, 0o755)
 	case tar.TypeSymlink:
 		if !linkStaysInside(h.Name, h.Linkname) {
-			return fault.New(fault.Invalid, h.Name, "the link leads out of the tree")
+			return 0, leadsOut(h.Name, h.Linkname)
 		}
-		return root.Symlink(h.Linkname, name)
+		return 0, root.Symlink(h.Linkname, name)
 	case tar.TypeReg:
 		f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
-			return err
+			return 0, fault.New(fault.Invalid, h.Name, "cannot be written: %w", err)
 		}
 		defer f.Close()
-		_, err = copyBounded(f, r, MaxBytes)
-		return errors.Join(err, f.Chmod(fileMode(h.FileInfo().Mode())), f.Close())
+		n, err := copyBounded(f, r, left)
+		return n, errors.Join(err, f.Chmod(fileMode(h.FileInfo().Mode())), f.Close())
 	}
-	return fault.New(fault.Invalid, h.Name, "neither file, folder nor link")
+	return 0, fault.New(fault.Invalid, h.Name, "neither file, folder nor link")
 }
 
 // adopt stores what was unpacked at tmp if it is what digest says.
