@@ -150,7 +150,7 @@ func New(o Options) *Platform {
 		mesh.New(mesh.Ports{Applied: p.node.Applied, Bind: p.node.Bind, State: p.Store.State, Load: p.load}),
 		gate,
 		stores.New(stores.Ports{State: p.Store.State, Pause: p.workload.Pause, Dir: func() string { return folder{root: o.Data}.stores() }}),
-		secrets.New(secrets.Ports{File: func() string { return o.Secrets }}),
+		secrets.New(secrets.Ports{File: func() string { return o.Secrets }, Serves: func() bool { return o.Mode == ModeServer }}),
 		contracts.New(),
 		house{p},
 	)

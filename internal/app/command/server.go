@@ -18,7 +18,7 @@ import (
 type ServerIn struct {
 	Gateway string `json:"gateway,omitempty" flag:"gateway" env:"STOA_GATEWAY" help:"address of the gateway, stronger than the System's"`
 	Admin   string `json:"admin,omitempty" flag:"admin" env:"STOA_ADMIN" help:"address of dashboard and admin API (default 127.0.0.1:7070; none for none)"`
-	Secrets string `json:"secrets,omitempty" flag:"secrets" help:"file of secrets, NAME=value lines, mode 0600"`
+	Secrets string `json:"secrets,omitempty" flag:"secrets" help:"file of secrets, NAME=value lines, mode 0600, stronger than the System's"`
 	Metrics bool   `json:"metrics,omitempty" flag:"open-metrics" help:"let /metrics be read without a login"`
 }
 
@@ -48,7 +48,7 @@ func server(ctx context.Context, s *cli.Session, in ServerIn) error {
 		admin = ""
 	}
 	p := app.New(app.Options{
-		Data: data, Mode: app.ModeServer, Gateway: in.Gateway, Admin: admin, Secrets: in.Secrets, Metrics: in.Metrics, Log: slog.Default(), Getenv: s.Getenv,
+		Data: data, Mode: app.ModeServer, Gateway: in.Gateway, Admin: admin, Secrets: absolute(s.Dir, in.Secrets), Metrics: in.Metrics, Log: slog.Default(), Getenv: s.Getenv,
 	})
 	return p.Run(ctx, func() {
 		p.Reconcile()
@@ -63,8 +63,9 @@ func server(ctx context.Context, s *cli.Session, in ServerIn) error {
 
 // InstallIn are the arguments of stoa server install.
 type InstallIn struct {
-	User   string `json:"user,omitempty" flag:"user" help:"user that the platform runs as (default: stoa)"`
-	Stdout bool   `json:"stdout,omitempty" flag:"stdout" help:"write the unit to stdout and install nothing"`
+	User    string `json:"user,omitempty" flag:"user" help:"user that the platform runs as (default: stoa)"`
+	Secrets string `json:"secrets,omitempty" flag:"secrets" help:"file of secrets that the platform is to read, for that user alone, mode 0600"`
+	Stdout  bool   `json:"stdout,omitempty" flag:"stdout" help:"write the unit to stdout and install nothing"`
 }
 
 func installCommand() cli.Command {
@@ -88,7 +89,7 @@ func install(_ context.Context, s *cli.Session, in InstallIn) error {
 	if err != nil {
 		return err
 	}
-	for what, v := range map[string]string{"--data": data, "--user": name, "the binary's path": exe} {
+	for what, v := range map[string]string{"--data": data, "--user": name, "--secrets": in.Secrets, "the binary's path": exe} {
 		if strings.ContainsAny(v, " \t\n\"'\\%$") {
 			return cli.Misuse(fmt.Sprintf("%s: %q cannot stand in a unit", what, v), "use a path without spaces and quotes")
 		}
@@ -96,7 +97,10 @@ func install(_ context.Context, s *cli.Session, in InstallIn) error {
 	if !filepath.IsAbs(data) {
 		return cli.Misuse("--data: want an absolute folder", "stoa server install --data /var/lib/stoa")
 	}
-	unit := Unit(exe, data, name)
+	if in.Secrets != "" && !filepath.IsAbs(in.Secrets) {
+		return cli.Misuse("--secrets: want an absolute path", "stoa server install --secrets /etc/stoa/secrets.env")
+	}
+	unit := Unit(exe, data, name, in.Secrets)
 	if in.Stdout {
 		_, err := fmt.Fprint(s.Stdout, unit)
 		return err
@@ -112,8 +116,12 @@ func install(_ context.Context, s *cli.Session, in InstallIn) error {
 }
 
 // Unit gives the systemd unit. Its limits are those that a proxy of some thousand
-// connections needs; instances get what the unit has.
-func Unit(exe, data, name string) string {
+// connections needs; instances get what the unit has. secrets is a file, or "" for those
+// that Systems name.
+func Unit(exe, data, name, secrets string) string {
+	if secrets != "" {
+		secrets = " --secrets " + secrets
+	}
 	return fmt.Sprintf(`[Unit]
 Description=Stoa: the services of %[2]s
 Documentation=man:systemd.service(5)
@@ -124,7 +132,7 @@ Wants=network-online.target
 Type=notify
 NotifyAccess=all
 User=%[3]s
-ExecStart=%[1]s server --data %[2]s
+ExecStart=%[1]s server --data %[2]s%[4]s
 Restart=always
 RestartSec=1
 TimeoutStopSec=90
@@ -142,5 +150,5 @@ ReadWritePaths=%[2]s
 
 [Install]
 WantedBy=multi-user.target
-`, exe, data, name)
+`, exe, data, name, secrets)
 }

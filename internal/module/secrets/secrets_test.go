@@ -2,10 +2,12 @@ package secrets
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"stoa/api/core"
@@ -55,6 +57,79 @@ func TestRefusals(t *testing.T) {
 		if err != nil && strings.Contains(err.Error()+fault.HintOf(err), planted) {
 			t.Errorf("%s: the error shows the secret: %v", name, err)
 		}
+	}
+}
+
+// A file that cannot be read is told with its path, its owner and mode, who would read it, and what to do.
+func TestUnreadableSaysWhoseItIs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secrets.env")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := userName(os.Geteuid())
+	denied := &fs.PathError{Op: "open", Path: file, Err: syscall.EACCES}
+	for name, c := range map[string]struct {
+		err  error
+		kind fault.Kind
+		want []string
+	}{
+		"another's":     {unreadable(file, info, denied), fault.Denied, []string{"belongs to " + me, "mode is 0600", "runs as " + me, "chown"}},
+		"closed folder": {unreadable(file, nil, denied), fault.Denied, []string{"a folder above it", me}},
+		"gone":          {unreadable(file, nil, &fs.PathError{Op: "stat", Path: file, Err: syscall.ENOENT}), fault.NotFound, []string{"not there", "Make it"}},
+	} {
+		text := c.err.Error() + " " + fault.HintOf(c.err)
+		for _, w := range append(c.want, file) {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: %q lacks %q", name, text, w)
+			}
+		}
+		if !fault.Is(c.err, c.kind) || strings.Count(c.err.Error(), file) != 1 {
+			t.Errorf("%s: %v, want a %s fault that names the file once", name, c.err, c.kind)
+		}
+	}
+}
+
+// Under a server, a plan says that a System's file goes on being needed, once; a failure
+// offers --secrets; a relative file of a System that was applied by a name is told.
+func TestServer(t *testing.T) {
+	flag := ""
+	m := New(Ports{File: func() string { return flag }, Serves: func() bool { return true }})
+	in := instance(t, 0o600, "stripe="+planted)
+	file := filepath.Join(in.State.Docs[core.Ref{Kind: core.KindSystem, Name: "s"}].Source, "secrets.env")
+	lines := m.effects(core.State{}, in.State)
+	if len(lines) != 1 || !strings.Contains(lines[0].Text, file) || !strings.Contains(lines[0].Text, "--secrets") {
+		t.Errorf("the first plan says %v, want the file and --secrets", lines)
+	}
+	if lines := m.effects(in.State, in.State); len(lines) != 0 {
+		t.Errorf("a later plan says it again: %v", lines)
+	}
+	if lines := New(Ports{File: func() string { return "" }}).effects(core.State{}, in.State); len(lines) != 0 {
+		t.Errorf("stoa dev says %v, want nothing: the folder is what it follows", lines)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.grant(t.Context(), in)
+	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), file) || !strings.Contains(fault.HintOf(err), "stoa server --secrets") {
+		t.Errorf("a file that is gone: %v, hint %q", err, fault.HintOf(err))
+	}
+
+	sys := in.State.Docs[core.Ref{Kind: core.KindSystem, Name: "s"}]
+	sys.Source = "shop"
+	in.State.Docs[sys.Ref()] = sys
+	if _, err := m.grant(t.Context(), in); !fault.Is(err, fault.NotFound) || !strings.Contains(fault.HintOf(err), "--secrets") {
+		t.Errorf("a relative file of a name: %v, hint %q", err, fault.HintOf(err))
+	}
+	if lines := m.effects(core.State{}, in.State); len(lines) != 1 || !strings.Contains(lines[0].Text, "needs stoa server --secrets") {
+		t.Errorf("a plan of a name says %v", lines)
+	}
+	flag = file
+	if lines := m.effects(core.State{}, in.State); len(lines) != 0 {
+		t.Errorf("with --secrets a plan says %v", lines)
 	}
 }
 
