@@ -81,6 +81,7 @@ func (o Options) pebbleOptions() *pebble.Options {
 		MaxOpenFiles:                256,
 		MaxManifestFileSize:         16 << 20,
 	}
+	p.Experimental.CompactionScheduler = newCompactions()
 	p.TargetFileSizes[0] = 8 << 20
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = 32 << 10
