@@ -24,10 +24,12 @@ type Instance struct {
 	ID       string    `json:"id"`
 	State    string    `json:"state"` // waiting, starting, ready, unready, draining, backoff
 	PID      int       `json:"pid,omitempty"`
-	Address  string    `json:"address,omitempty"` // of its first port
-	Release  string    `json:"release,omitempty"` // first 12 digits of what it was started from
-	Restarts int       `json:"restarts"`
+	Address  string    `json:"address,omitempty"`  // of its first port
+	Release  string    `json:"release,omitempty"`  // first 12 digits of what it was started from
+	Restarts int       `json:"restarts"`           // how often one that had been ready ended and was started again
+	Failures int       `json:"failures,omitempty"` // starts in a row that made none ready
 	Started  core.Time `json:"started"`
+	RetryAt  core.Time `json:"retryAt,omitzero"` // when it is started again, in state backoff
 }
 
 // Service is what is observed of one service.
@@ -37,15 +39,15 @@ type Service struct {
 	State     string     `json:"state"`
 	Ready     int        `json:"ready"`
 	Desired   int        `json:"desired"`
-	Updated   int        `json:"updated"`           // ready instances of the release in force
-	Revision  uint64     `json:"revision"`          // that its instances were last looked at for
-	Address   string     `json:"address,omitempty"` // of the first ready instance
-	Restarts  int        `json:"restarts"`
-	Rate      float64    `json:"rate"`      // requests per second over the last 10 s
-	P99Millis float64    `json:"p99Millis"` // over the last 10 s; 0 without requests
-	ErrorRate float64    `json:"errorRate"` // share of answers that were errors of the service or the proxy, 0 to 1
-	LastError string     `json:"lastError,omitempty"`
-	Blocked   string     `json:"blocked,omitempty"` // why the release in force is not started, and will not be by itself
+	Updated   int        `json:"updated"`             // ready instances of the release in force
+	Revision  uint64     `json:"revision"`            // that its instances were last looked at for
+	Address   string     `json:"address,omitempty"`   // of the first ready instance
+	Restarts  int        `json:"restarts"`            // how often an instance that had been ready ended and was started again
+	Rate      float64    `json:"rate"`                // requests per second over the last 10 s
+	P99Millis float64    `json:"p99Millis"`           // over the last 10 s; 0 without requests
+	ErrorRate float64    `json:"errorRate"`           // share of answers that were errors of the service or the proxy, 0 to 1
+	LastError string     `json:"lastError,omitempty"` // what is wrong with it now; "" once it is ready again
+	Blocked   string     `json:"blocked,omitempty"`   // why the release in force is not started, and will not be by itself
 	Instances []Instance `json:"instances,omitempty"`
 }
 
@@ -80,11 +82,19 @@ type JobIn struct {
 	Env map[string]string `json:"env,omitempty"` // variables besides those of its service
 }
 
+// The states of a run.
+const (
+	JobRunning    = "running"
+	JobSucceeded  = "succeeded"
+	JobFailed     = "failed"
+	JobSuperseded = "superseded" // ended before it was done, because its release was replaced by another
+)
+
 // JobRun is one run of a job.
 type JobRun struct {
 	Job      string    `json:"job"`
 	ID       string    `json:"id"`
-	State    string    `json:"state"` // running, succeeded, failed
+	State    string    `json:"state"` // running, succeeded, failed, superseded
 	Began    core.Time `json:"began"`
 	Ended    core.Time `json:"ended"`
 	ExitCode int       `json:"exitCode"`
@@ -93,7 +103,7 @@ type JobRun struct {
 }
 
 // Failed says whether it ended badly.
-func (r JobRun) Failed() bool { return r.State == "failed" }
+func (r JobRun) Failed() bool { return r.State == JobFailed }
 
 // JobsOut lists runs, newest first.
 type JobsOut struct {

@@ -113,7 +113,8 @@ type Job struct {
 	Command []string `json:"command,omitempty" example:"[./migrate]"`
 	// Args follow the program.
 	Args []string `json:"args,omitempty"`
-	// When says what starts it.
+	// When says what starts it. One before a release runs until it has succeeded once for that release, and
+	// again after a restore, which brings no databases: it must do no harm when it has run already.
 	When string `json:"when,omitempty" enum:"before-release,manual" example:"before-release"`
 	// Timeout is how long one attempt may take.
 	Timeout core.Duration `json:"timeout,omitempty" example:"5m"`

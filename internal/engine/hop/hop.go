@@ -23,6 +23,8 @@ const (
 	BadPath    Reason = "bad-path"    // not in canonical form
 	BadRequest Reason = "bad-request" // against the protocol
 	NoEndpoint Reason = "no-endpoint" // no endpoint became ready within the hold
+	Stopped    Reason = "stopped"     // the service was stopped
+	Failing    Reason = "failing"     // no endpoint is ready, and none is on its way
 	Overload   Reason = "overload"    // a bound of the proxy was reached
 	Connect    Reason = "connect"     // no connection to an endpoint; nothing was sent
 	Upstream   Reason = "upstream"    // the connection broke before an answer; it may have happened

@@ -101,7 +101,7 @@ func (p *Proxy) forgetPools(c *compiled) {
 	p.upsMu.Lock()
 	defer p.upsMu.Unlock()
 	for name, u := range p.ups {
-		if c.upstreams[name] == nil && len(u.set.Load().eps) == 0 {
+		if set := u.set.Load(); c.upstreams[name] == nil && len(set.eps) == 0 && set.closed == nil {
 			delete(p.ups, name)
 		}
 	}

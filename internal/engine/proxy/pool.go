@@ -22,7 +22,8 @@ type pool struct {
 // endpointSet never changes; a new one replaces it.
 type endpointSet struct {
 	eps      []*endpoint
-	replaced chan struct{} // closed when this is no longer the set
+	closed   *snapshot.Closed // there are none, and none is awaited
+	replaced chan struct{}    // closed when this is no longer the set
 }
 
 func newPool(name string) *pool {
@@ -50,6 +51,15 @@ type endpoint struct {
 // its share at once; one that is missing gets nothing more and finishes what it holds,
 // see Drained. An endpoint is the same as before if all its fields are.
 func (p *Proxy) SetEndpoints(upstream string, eps []snapshot.Endpoint) {
+	p.setEndpoints(upstream, eps, nil)
+}
+
+// Close says that upstream has no endpoint and that none is on its way. Calls that wait
+// and those that come are refused with why, until SetEndpoints is called for it. The
+// endpoints that it had finish what they hold.
+func (p *Proxy) Close(upstream string, why snapshot.Closed) { p.setEndpoints(upstream, nil, &why) }
+
+func (p *Proxy) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *snapshot.Closed) {
 	p.upsMu.Lock()
 	u := p.poolLocked(upstream)
 	old := u.set.Load()
@@ -57,7 +67,7 @@ func (p *Proxy) SetEndpoints(upstream string, eps []snapshot.Endpoint) {
 	for _, e := range old.eps {
 		known[e.Endpoint] = e
 	}
-	next := &endpointSet{replaced: make(chan struct{})}
+	next := &endpointSet{closed: closed, replaced: make(chan struct{})}
 	for _, se := range eps {
 		e := known[se]
 		if e == nil {
@@ -225,6 +235,9 @@ func (p *Proxy) take(ctx context.Context, u *upstream, until time.Time, rec *hop
 			}
 			p.release(e) // it drains, so there is a newer set
 			continue
+		}
+		if c := set.closed; c != nil {
+			return nil, &refusal{reason: c.Reason, status: 503, text: c.Text, hint: c.Hint}
 		}
 		now := time.Now()
 		if !now.Before(until) {

@@ -82,11 +82,15 @@ func refuse(w http.ResponseWriter, r *http.Request, f *refusal, rec *hop.Record)
 		rec.GRPC, rec.Status = code, 200
 		h.Set("Content-Type", "application/grpc")
 		h.Set("Grpc-Status", strconv.Itoa(code))
-		h.Set("Grpc-Message", grpcMessage(f.text))
+		text := f.text
+		if f.hint != "" {
+			text += ". " + f.hint
+		}
+		h.Set("Grpc-Message", grpcMessage(text))
 		w.WriteHeader(200)
 		return
 	}
-	if f.status == 503 {
+	if f.status == 503 && f.reason != hop.Stopped { // that one comes back when somebody starts it
 		h.Set("Retry-After", "1")
 	}
 	if f.status == 405 {

@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"time"
 
+	"stoa/internal/engine/hop"
 	"stoa/internal/engine/route"
 )
 
@@ -107,4 +108,13 @@ type Endpoint struct {
 type Endpoints struct {
 	Upstream  string     `json:"upstream"`
 	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// Closed says why an upstream has no endpoint, and that none is on its way: a call is
+// refused at once, where it would wait for a service that is starting. What it says is
+// told to callers, also those outside: it names services, never addresses.
+type Closed struct {
+	Reason hop.Reason `json:"reason"`
+	Text   string     `json:"text"`           // "orders was stopped"
+	Hint   string     `json:"hint,omitempty"` // what to do, with a command
 }

@@ -132,6 +132,13 @@ func (d *deployment) takeBack(l *loan) {
 	}
 }
 
+// busy says whether an instance, or the job that comes before them, is not over.
+func (d *deployment) busy() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.first != nil || slices.ContainsFunc(d.slots, func(s *slot) bool { return !s.over() })
+}
+
 // emptied waits until the service's own instances are gone, and the job that comes before
 // them, so that a fixed port is free and nothing has its data open. What keeps new ones
 // from coming (see step, before) must have been set.
@@ -139,10 +146,7 @@ func (d *deployment) emptied(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attachWait)
 	defer cancel()
 	for tick := time.NewTicker(50 * time.Millisecond); ; {
-		d.mu.Lock()
-		left := d.running || slices.ContainsFunc(d.slots, func(s *slot) bool { return !s.over() })
-		d.mu.Unlock()
-		if !left {
+		if !d.busy() {
 			tick.Stop()
 			return nil
 		}

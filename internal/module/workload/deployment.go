@@ -31,13 +31,13 @@ type deployment struct {
 	nonce    int             // counts restarts that were asked for
 	loan     *loan           // an attached program that takes the instances' place
 	blocked  *core.Condition // why the release asked for is not started
-	running  bool            // a job before a release runs
+	first    *firstRun       // the job before a release that runs
 	wait     *wait           // the job that the release asked for waits for
+	jobs     string          // digest of the jobs before a release that it was last reconciled with
 	restarts int             // of slots that are gone
-	lastErr  string          //
 
 	telling sync.Mutex      // one publish at a time: an older set must not be the last to be told
-	told    map[string]bool // upstreams with endpoints; guarded by telling
+	told    map[string]bool // upstreams with endpoints, or closed; guarded by telling
 }
 
 // recall reads once whether the service was stopped before Stoa was started.
@@ -68,12 +68,14 @@ func (d *deployment) reconcile(ctx context.Context, doc core.Document, state cor
 	run := workload.RunSection.Of(doc)
 	switch formOf(run) {
 	case formStatic:
+		d.supersede(release{}, state)
 		d.retireAll() // of a form that it had before
 		d.prune()
 		d.set(func() { d.doc, d.asked, d.want, d.revision = doc, "", release{}, state.Revision })
 		d.observe(staticCondition(doc, state.Revision))
 		return nil
 	case formExternal:
+		d.supersede(release{}, state)
 		return d.reconcileExternal(run, doc, state)
 	}
 	d.mu.Lock()
@@ -83,12 +85,13 @@ func (d *deployment) reconcile(ctx context.Context, doc core.Document, state cor
 	if err != nil {
 		return err
 	}
+	d.supersede(rel, state)
 	ready, err := d.releasable(ctx, state, rel)
 	if err != nil {
 		return err
 	}
 	d.prune()
-	retire, started := d.step(rel, ready, state.Revision)
+	retire, started := d.step(rel, ready, state)
 	for _, s := range retire {
 		s.retire(d.grace(s))
 	}
@@ -102,10 +105,10 @@ func (d *deployment) reconcile(ctx context.Context, doc core.Document, state cor
 
 // step decides what is to be done and takes it down: the slots to retire, and new ones
 // that are not launched yet.
-func (d *deployment) step(rel release, ready bool, revision uint64) (retire, started []*slot) {
+func (d *deployment) step(rel release, ready bool, state core.State) (retire, started []*slot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.doc, d.asked, d.revision = rel.doc, rel.id, revision
+	d.doc, d.asked, d.revision, d.jobs = rel.doc, rel.id, state.Revision, jobsID(d.service, state)
 	if ready {
 		d.want = rel
 	}
@@ -179,16 +182,18 @@ func (d *deployment) releasable(ctx context.Context, state core.State, rel relea
 	return block(c)
 }
 
-// publish tells the data plane which instances can be called, upstream by upstream.
+// publish tells the data plane which instances can be called, upstream by upstream, or
+// that none can and none is on its way.
 func (d *deployment) publish() {
 	d.telling.Lock()
 	defer d.telling.Unlock()
+	closed := d.closed()
 	d.mu.Lock()
 	doc, slots, l := d.doc, slices.Clone(d.slots), d.loan
 	d.mu.Unlock()
 	eps := map[string][]snapshot.Endpoint{}
 	for up := range d.told {
-		eps[up] = nil // one that has no endpoint any more
+		eps[up] = nil // one that has no endpoint any more, or is no longer of the service
 	}
 	if isExternal(doc) {
 		eps[d.service] = nil
@@ -205,6 +210,11 @@ func (d *deployment) publish() {
 	}
 	d.told = map[string]bool{}
 	for _, up := range slices.Sorted(maps.Keys(eps)) {
+		if len(eps[up]) == 0 && closed != nil {
+			d.m.p.Close(up, *closed)
+			d.told[up] = true
+			continue
+		}
 		d.m.p.Endpoints(up, eps[up])
 		if len(eps[up]) > 0 {
 			d.told[up] = true
@@ -250,9 +260,6 @@ func (d *deployment) changed() {
 	d.m.p.Kick(core.Ref{Kind: core.KindService, Name: d.service})
 }
 
-// failed keeps what went wrong last.
-func (d *deployment) failed(text string) { d.set(func() { d.lastErr = text }) }
-
 // report observes the Ready condition that follows from the slots.
 func (d *deployment) report(revision uint64) {
 	c := d.condition()
@@ -263,50 +270,6 @@ func (d *deployment) report(revision uint64) {
 func (d *deployment) observe(c core.Condition) {
 	c.Since = core.At(time.Now())
 	d.m.p.Observe(core.Ref{Kind: core.KindService, Name: d.service}, c)
-}
-
-// condition sums up the slots.
-func (d *deployment) condition() core.Condition {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var ready int
-	var worst *core.Condition
-	for _, s := range d.slots {
-		if s.retiring() {
-			continue
-		}
-		if s.isReady() {
-			ready++
-		}
-		if c := s.trouble(); c != nil && (worst == nil || c.Status == core.False) {
-			worst = c
-		}
-	}
-	switch {
-	case d.stopped:
-		return core.Condition{Status: core.False, Reason: "Stopped", Message: "was stopped", Hint: "To start it: stoa start " + d.service}
-	case d.paused > 0:
-		return core.Condition{Status: core.Pending, Reason: "Paused", Message: "is stopped for a moment, while its data is reset"}
-	case d.loan != nil:
-		if d.loan.isReady() {
-			return core.Condition{Status: core.True, Reason: "Attached", Message: "a program that you started takes its place"}
-		}
-		return core.Condition{Status: core.Pending, Reason: "Attached", Message: "waits for the program that you start, on port " + d.loan.port()}
-	case worst != nil && ready < d.desired:
-		return *worst
-	case d.blocked != nil:
-		if ready > 0 { // the old release serves
-			return core.Condition{Status: core.True, Reason: "OldRelease", Message: "the release before goes on: " + d.blocked.Message, Hint: d.blocked.Hint, Evidence: d.blocked.Evidence}
-		}
-		return *d.blocked
-	case worst != nil:
-		return core.Condition{Status: core.True, Reason: "OldRelease", Message: "the release before goes on, because the new one " + worst.Message, Hint: worst.Hint, Evidence: worst.Evidence}
-	case ready >= d.desired:
-		return core.Condition{Status: core.True, Reason: "Ready", Message: plural(ready, "instance") + " ready"}
-	case ready > 0:
-		return core.Condition{Status: core.Pending, Reason: "Partial", Message: fmt.Sprintf("%d of %d instances ready", ready, d.desired)}
-	}
-	return core.Condition{Status: core.Pending, Reason: "Starting", Message: "starting"}
 }
 
 func plural(n int, noun string) string {

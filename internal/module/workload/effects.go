@@ -33,6 +33,8 @@ func effects(before, after core.State) []host.PlanLine {
 			case errA != nil || errB != nil:
 			case a.id != b.id && fixedPort(doc):
 				tell(doc, "restart", "its instance is stopped, then the new one starts: its port is fixed")
+			case a.id != b.id && n == 1:
+				tell(doc, "restart", "its instance will be replaced, without a gap")
 			case a.id != b.id:
 				tell(doc, "restart", plural(n, "instance")+" will be replaced one by one")
 			case was != n:

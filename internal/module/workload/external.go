@@ -106,9 +106,6 @@ func (s *slot) watchExternal() {
 		}
 		if phase := s.observeExternal(reason); reason != told || phase {
 			told = reason
-			if reason != "" {
-				s.d.failed(addr + ": " + reason)
-			}
 			s.d.changed()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -38,15 +39,62 @@ func jobsBefore(service string, state core.State) []core.Document {
 // A wait is a job that a release waits for.
 type wait struct {
 	key string         // of release and job
+	job string         // its name
 	c   core.Condition // how the job stands
 }
 
+// A firstRun is a run of a job that comes before a release, under way.
+type firstRun struct {
+	key string                  // of release and job
+	job string                  // its name
+	end context.CancelCauseFunc // ends it: it is asked, and killed after jobGrace
+}
+
+// errSuperseded ends a run whose release nobody asks for any more.
+var errSuperseded = errors.New("another release took the place of the one it ran for")
+
+// firstKey names a job before a release: it changes with what either is made from.
+func firstKey(rel release, job core.Document) string { return rel.content + "+" + jobID(job) }
+
+// supersede ends the run of a job before a release that is not asked for any more, or
+// whose job has changed since. Those of the release asked for go on.
+func (d *deployment) supersede(rel release, state core.State) {
+	d.mu.Lock()
+	run := d.first
+	d.mu.Unlock()
+	if run == nil {
+		return
+	}
+	for _, job := range jobsBefore(d.service, state) {
+		if rel.content != "" && firstKey(rel, job) == run.key {
+			return
+		}
+	}
+	run.end(errSuperseded)
+}
+
+// waitingFor gives the services that wait for a run of the job.
+func (m *Module) waitingFor(job string) (services []string) {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.deployments))
+	m.mu.Unlock()
+	for _, d := range all {
+		d.mu.Lock()
+		if d.first != nil && d.first.job == job || d.wait != nil && d.wait.job == job {
+			services = append(services, d.service)
+		}
+		d.mu.Unlock()
+	}
+	return services
+}
+
 // before sees to the jobs that come before a release. It gives nil when all have
-// succeeded, else why the release waits; it is asked again when a run has ended. Of one
-// service, one job runs at a time: two migrations do not meet.
+// succeeded and none runs, else why the release waits; it is asked again when a run has
+// ended. Of one service, one job runs at a time: two migrations do not meet, and a
+// release does not meet the migration of one that it took the place of.
 func (m *Module) before(ctx context.Context, d *deployment, state core.State, rel release) (*core.Condition, error) {
 	for _, job := range jobsBefore(rel.doc.Name, state) {
-		want := rel.content + "+" + jobID(job)
+		want := firstKey(rel, job)
 		done, err := m.p.MarkOf(ctx, jobKey(job.Name))
 		if err != nil {
 			return nil, err
@@ -64,32 +112,45 @@ func (m *Module) before(ctx context.Context, d *deployment, state core.State, re
 		case d.wait != nil && d.wait.key == want:
 			c := d.wait.c
 			return &c, nil
-		case d.running || d.paused > 0: // one of an earlier release, or its data is being reset
+		case d.first != nil && d.first.key != want:
+			return d.first.inTheWay(), nil
+		case d.first != nil || d.paused > 0: // it runs, or its data is being reset
 			return &pending, nil
 		}
-		d.wait, d.running = &wait{want, pending}, true
-		m.lives.Go(func() { m.runBefore(d, job, rel.doc, want) })
+		live, end := context.WithCancelCause(m.jobs)
+		d.wait, d.first = &wait{want, job.Name, pending}, &firstRun{want, job.Name, end}
+		m.lives.Go(func() { m.runBefore(live, d, job, rel.doc, want) })
 		return &pending, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.first != nil {
+		return d.first.inTheWay(), nil
 	}
 	return nil, nil
 }
 
+// inTheWay says that a release waits for the end of a run that is not its own.
+func (r *firstRun) inTheWay() *core.Condition {
+	return &core.Condition{Status: core.Pending, Reason: "Job", Message: "waits for the end of job/" + r.job + ", which runs for the release before"}
+}
+
 // runBefore runs a job that comes before a release, and has the service looked at again.
-func (m *Module) runBefore(d *deployment, job, service core.Document, want string) {
-	run := m.runJob(m.jobs, job, service, m.p.State(), nil)
-	if run.State == "succeeded" {
+func (m *Module) runBefore(ctx context.Context, d *deployment, job, service core.Document, want string) {
+	run := m.runJob(ctx, job, service, m.p.State(), nil)
+	if run.State == workload.JobSucceeded {
 		if err := m.p.Mark(m.ctx, jobKey(job.Name), want); err != nil {
-			run.State, run.ExitCode, run.Output = "failed", -1, []string{"it is not known as done: " + err.Error()}
+			run.State, run.ExitCode, run.Output = workload.JobFailed, -1, []string{"it is not known as done: " + err.Error()}
 		}
 	}
 	d.mu.Lock()
-	d.running = false
+	d.first.end(nil)
+	d.first = nil
 	if d.wait != nil && d.wait.key == want {
 		d.wait = nil
-		if run.State != "succeeded" {
-			d.lastErr = fmt.Sprintf("job/%s failed: %s", job.Name, how(run))
-			d.wait = &wait{want, core.Condition{
-				Status: core.False, Reason: "JobFailed", Message: d.lastErr, Evidence: run.Output,
+		if run.State == workload.JobFailed {
+			d.wait = &wait{want, job.Name, core.Condition{
+				Status: core.False, Reason: "JobFailed", Message: fmt.Sprintf("job/%s failed: %s", job.Name, how(run)), Evidence: run.Output,
 				Hint: "See stoa logs " + service.Name + "; correct it, or try it again: stoa restart " + service.Name,
 			}}
 		}
@@ -113,6 +174,15 @@ func jobID(job core.Document) string {
 	return digest(slices.Concat(job.Sections[""], []byte("\n"+job.Artefacts[build.Program]+"\n"+job.Artefacts[build.Folder])))
 }
 
+// jobsID changes with the jobs that come before a release of the service.
+func jobsID(service string, state core.State) string {
+	var ids []byte
+	for _, job := range jobsBefore(service, state) {
+		ids = append(ids, job.Name+" "+jobID(job)+"\n"...)
+	}
+	return digest(ids)
+}
+
 // jobMissing says whether a job has a program of its own that was never built.
 func jobMissing(job core.Document) bool {
 	j := workload.JobBody.Of(job)
@@ -122,37 +192,50 @@ func jobMissing(job core.Document) bool {
 // runJob runs a job with its retries, to its end, and remembers how it went.
 func (m *Module) runJob(ctx context.Context, job, service core.Document, state core.State, extra map[string]string) workload.JobRun {
 	j := workload.JobBody.Of(job)
-	run := workload.JobRun{Job: job.Name, ID: id.New(), State: "running", Began: core.At(time.Now())}
+	run := workload.JobRun{Job: job.Name, ID: id.New(), State: workload.JobRunning, Began: core.At(time.Now())}
 	m.remember(run)
 	for run.Attempt = 1; ; run.Attempt++ {
 		var err error
 		run.ExitCode, run.Output, err = m.attempt(ctx, run.ID, job, service, state, extra)
 		switch {
 		case err == nil && run.ExitCode == 0:
-			run.State = "succeeded"
+			run.State = workload.JobSucceeded
 		case err != nil:
-			run.State, run.ExitCode = "failed", -1
+			run.State, run.ExitCode = workload.JobFailed, -1
 			run.Output = append(run.Output, err.Error())
 		default:
-			run.State = "failed"
+			run.State = workload.JobFailed
 		}
-		if run.State == "succeeded" || run.Attempt > j.Retries || ctx.Err() != nil {
+		if run.State == workload.JobSucceeded || run.Attempt > j.Retries {
 			break
 		}
 		select { // a moment, doubled each time: what it waits for may be starting
 		case <-time.After(time.Second << (run.Attempt - 1)):
+			continue
 		case <-ctx.Done():
 		}
+		break
+	}
+	if run.State != workload.JobSucceeded && errors.Is(context.Cause(ctx), errSuperseded) {
+		run.State = workload.JobSuperseded
 	}
 	run.Ended = core.At(time.Now())
 	m.remember(run)
-	c := core.Condition{Type: "Succeeded", Status: core.True, Reason: "Succeeded", Message: "succeeded", Since: run.Ended}
-	if run.State != "succeeded" {
-		c.Status, c.Reason, c.Message, c.Evidence = core.False, "Failed", how(run), run.Output
-		c.Hint = "To run it again: stoa job run " + job.Name
-	}
-	m.p.Observe(job.Ref(), c)
+	m.p.Observe(job.Ref(), succeeded(run))
 	return run
+}
+
+// succeeded gives the condition of a job after a run of it.
+func succeeded(run workload.JobRun) core.Condition {
+	c := core.Condition{Type: "Succeeded", Status: core.True, Reason: "Succeeded", Message: "succeeded", Since: run.Ended}
+	switch run.State {
+	case workload.JobSuperseded:
+		c.Status, c.Reason, c.Message, c.Evidence = core.Pending, "Superseded", "was ended: "+errSuperseded.Error(), run.Output
+	case workload.JobFailed:
+		c.Status, c.Reason, c.Message, c.Evidence = core.False, "Failed", how(run), run.Output
+		c.Hint = "To run it again: stoa job run " + run.Job
+	}
+	return c
 }
 
 func (m *Module) attempt(ctx context.Context, runID string, job, service core.Document, state core.State, extra map[string]string) (code int, tail []string, err error) {
@@ -182,6 +265,15 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + runID,
 		Stdout: m.sink(out, service.Name, runID, "stdout"), Stderr: m.sink(out, service.Name, runID, "stderr"),
 	})
+	cut := func() error { // why it was ended
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return fault.New(fault.Unavailable, job.Ref().String(), "did not end within %s", j.Timeout)
+		}
+		return fault.New(fault.Unavailable, job.Ref().String(), "was ended before it was done: %w", context.Cause(ctx))
+	}
+	if err != nil && ctx.Err() != nil { // while it was being started
+		return 0, out.lines(), cut()
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -191,10 +283,7 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 		if err := in.Stop(context.WithoutCancel(ctx), jobGrace); err != nil {
 			return 0, out.lines(), err
 		}
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return 0, out.lines(), fault.New(fault.Unavailable, job.Ref().String(), "did not end within %s", j.Timeout)
-		}
-		return 0, out.lines(), fault.New(fault.Unavailable, job.Ref().String(), "was ended before it was done: %w", ctx.Err())
+		return 0, out.lines(), cut()
 	}
 	exit := in.Exit()
 	if exit.Code != 0 {

@@ -84,22 +84,6 @@ func TestShutdownShortensADrainUnderWay(t *testing.T) {
 	}
 }
 
-// A job that runs when Stoa stops is ended, however long it might go on.
-func TestShutdownEndsJobs(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	s.declare(job(s, "echo begun; exec sleep 1000", `"timeout":"1h"`), service("serve"))
-	s.until("the job runs", func() bool { return s.said("begun") })
-	s.shut()
-	runs, _ := s.m.listJobs(context.Background(), struct{}{})
-	if r := runs.Runs[0]; r.State != "failed" || !strings.Contains(strings.Join(r.Output, "\n"), "was ended before it was done") {
-		t.Errorf("%+v", r)
-	}
-	if len(s.endpoints()) != 0 {
-		t.Error("its service started all the same")
-	}
-}
-
 // A corrected probe counts at once, for the instance that runs: it is not started again.
 func TestCorrectedProbeNeedsNoRestart(t *testing.T) {
 	t.Parallel()
@@ -322,53 +306,6 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// Jobs of two releases never run at once, and a restart runs none again.
-func TestJobsRunOneAtATime(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	dir := t.TempDir()
-	migrate := `mkdir ` + dir + `/lock || { echo two at once; exit 9; }; until [ -e ` + dir + `/go ]; do sleep 0.02; done; rmdir ` + dir + `/lock`
-	s.declare(job(s, migrate, ""), service("serve"))
-	s.until("the job runs", func() bool { _, err := os.Stat(filepath.Join(dir, "lock")); return err == nil })
-	s.declare(service("serve", "env", `{"ROLE":"serve","ANSWER":"two"}`))
-	s.until("the newer release waits", func() bool { return s.status().Revision == 2 })
-	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.until("ready", func() bool { return s.status().State == workload.StateReady })
-	s.ask(s.m.restart)
-	s.until("restarted", func() bool { return s.answered("two") == 2 && s.status().State == workload.StateReady })
-	runs, _ := s.m.listJobs(t.Context(), struct{}{})
-	for _, r := range runs.Runs {
-		if r.State != "succeeded" {
-			t.Errorf("%+v", r)
-		}
-	}
-	if len(runs.Runs) != 2 {
-		t.Errorf("%d runs, want one for each content", len(runs.Runs))
-	}
-}
-
-// A job that fails keeps the old release running, and says so.
-func TestFailedJobKeepsTheOldRelease(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	s.declare(service("serve"))
-	s.until("ready", func() bool { return len(s.endpoints()) == 1 })
-	old := s.endpoints()[0].ID
-	s.declare(job(s, "echo no such table; exit 4", ""), service("serve", "env", `{"ROLE":"serve","ANSWER":"two"}`))
-	s.until("it is told", func() bool {
-		c, ok := s.last("OldRelease")
-		return ok && strings.Contains(c.Message, "job/migrate failed: exit code 4") && slices.Contains(c.Evidence, "no such table")
-	})
-	if eps := s.endpoints(); len(eps) != 1 || eps[0].ID != old {
-		t.Errorf("calls go to %v", eps)
-	}
-	if v := s.status(); v.Updated != 0 || v.State != workload.StateRolling || v.LastError == "" {
-		t.Errorf("status %+v", v)
-	}
-}
-
 // An environment is lent as the instance would have it; an attached program takes the
 // instances' place for as long as it is there.
 func TestBorrowAndAttach(t *testing.T) {
@@ -481,8 +418,8 @@ func TestNotGranted(t *testing.T) {
 	refused := errors.New("no file of secrets")
 	s.granted = func() error { mu.Lock(); defer mu.Unlock(); return refused }
 	s.declare(service("serve"))
-	s.until("six tries", func() bool { return s.status().Restarts > 5 })
-	if c, ok := s.last("NotGranted"); !ok || c.Message != "test: no file of secrets" {
+	s.until("six tries", func() bool { v := s.status(); return len(v.Instances) == 1 && v.Instances[0].Failures > 5 })
+	if c, ok := s.last("NotGranted"); !ok || c.Message != "could not start: test: no file of secrets" {
 		t.Errorf("%+v", c)
 	}
 	if _, ok := s.last("CrashLoop"); ok {
@@ -492,14 +429,4 @@ func TestNotGranted(t *testing.T) {
 	refused = nil
 	mu.Unlock()
 	s.until("ready", func() bool { return len(s.endpoints()) == 1 })
-}
-
-// job gives a job before the release of the service a: a shell script.
-func job(s *stage, script, more string) core.Document {
-	if more != "" {
-		more += ","
-	}
-	d := declared(core.KindJob, "migrate", "", fmt.Sprintf(`{%s"of":"a","command":["sh","-c",%q],"when":"before-release"}`, more, script))
-	d.Artefacts["folder"] = "f"
-	return d
 }

@@ -50,6 +50,9 @@ type Ports struct {
 	WorkDir func(service string) (string, error)
 	// Endpoints tells the data plane where an upstream can be reached now.
 	Endpoints func(upstream string, eps []snapshot.Endpoint)
+	// Close tells it that an upstream has no endpoint and none is on its way: calls fail at
+	// once, until Endpoints is called for it.
+	Close func(upstream string, why snapshot.Closed)
 	// Drained waits until nothing is in flight to the endpoint, or ctx ends.
 	Drained func(ctx context.Context, endpoint string) error
 	// Observe records a condition; Forget drops all of a reference.
@@ -183,13 +186,18 @@ func (m *Module) deployment(service string, create bool) *deployment {
 	return d
 }
 
-// reconcile brings one service to what is declared. For a job it asks its service to look again.
+// reconcile brings one service to what is declared. For a job it asks its service to
+// look again, and those that wait for it as it was.
 func (m *Module) reconcile(ctx context.Context, ref core.Ref) (time.Duration, error) {
 	state := m.p.State()
 	doc, ok := state.Docs[ref]
 	if ref.Kind == core.KindJob {
+		services := m.waitingFor(ref.Name)
 		if ok {
-			m.p.Kick(core.Ref{Kind: core.KindService, Name: workload.JobBody.Of(doc).Of})
+			services = append(services, workload.JobBody.Of(doc).Of)
+		}
+		for _, service := range services {
+			m.p.Kick(core.Ref{Kind: core.KindService, Name: service})
 		}
 		return 0, nil
 	}
@@ -198,7 +206,8 @@ func (m *Module) reconcile(ctx context.Context, ref core.Ref) (time.Duration, er
 		return 0, nil
 	}
 	if !ok {
-		if d.retireAll() > 0 {
+		d.supersede(release{}, state)
+		if d.retireAll() > 0 || d.busy() {
 			return 0, nil // it is looked at again when they have ended
 		}
 		m.mu.Lock()

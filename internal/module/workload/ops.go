@@ -117,19 +117,19 @@ func (m *Module) status(context.Context, workload.StatusIn) (workload.Status, er
 		out.System = sys.Name
 	}
 	for _, doc := range state.Of(core.KindService) {
-		out.Services = append(out.Services, m.observed(doc, state.Revision))
+		out.Services = append(out.Services, m.observed(doc, state))
 	}
 	m.p.Facts(&out)
 	return out, nil
 }
 
-// observed gives what is known of the service that doc declares at a revision.
-func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
+// observed gives what is known of the service that doc declares in a state.
+func (m *Module) observed(doc core.Document, state core.State) workload.Service {
 	s := workload.Service{Name: doc.Name, Context: doc.Context, State: workload.StateBuilding, Desired: workload.ScaleSection.Of(doc).Min}
 	s.Rate, s.P99Millis, s.ErrorRate = m.p.Rates(doc.Name)
 	form := formOf(workload.RunSection.Of(doc))
 	if form == formStatic {
-		s.Desired, s.Revision = 0, revision
+		s.Desired, s.Revision = 0, state.Revision
 		if staticCondition(doc, 0).Status == core.True {
 			s.State = workload.StateReady
 		}
@@ -142,13 +142,12 @@ func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 	c := d.condition()
 	d.mu.Lock()
 	slots, l := slices.Clone(d.slots), d.loan
-	s.Desired, s.Restarts, s.LastError, s.Revision = d.desired, d.restarts, d.lastErr, d.revision
-	asked, last, blocked := d.asked, d.doc, d.blocked
+	s.Desired, s.Restarts, s.Revision = d.desired, d.restarts, d.revision
+	asked, last, jobs, blocked := d.asked, d.doc, d.jobs, d.blocked
 	d.mu.Unlock()
-	if blocked != nil && blocked.Status == core.False {
-		s.Blocked = blocked.Message
-	}
-	if s.Revision < revision && blocked == nil && bytes.Equal(last.Canonical(), doc.Canonical()) {
+	s.Blocked = d.stuck()
+	same := bytes.Equal(last.Canonical(), doc.Canonical()) && (blocked == nil || jobs == jobsID(doc.Name, state))
+	if revision := state.Revision; s.Revision < revision && same {
 		s.Revision = revision // it did not change since: nobody looks at its instances again
 	}
 	for _, slot := range slots {
@@ -176,10 +175,8 @@ func (m *Module) observed(doc core.Document, revision uint64) workload.Service {
 		s.Instances = append(s.Instances, l.observed())
 	}
 	s.State = stateOf(c, s, form)
-	if c.Status != core.True || c.Reason == "OldRelease" {
-		if c.Reason != "Stopped" && c.Reason != "Starting" && c.Reason != "NotBuilt" && c.Reason != "Partial" && c.Reason != "Job" && c.Reason != "Paused" && c.Reason != "Attached" {
-			s.LastError = c.Message
-		}
+	if ails(c) {
+		s.LastError = c.Message
 	}
 	return s
 }
@@ -211,7 +208,10 @@ func stateOf(c core.Condition, s workload.Service, form string) string {
 func (s *slot) observed() workload.Instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in := workload.Instance{ID: s.id, State: s.phase, PID: s.pid, Restarts: s.restarts, Started: core.At(s.began), Release: short(s.release.id)}
+	in := workload.Instance{ID: s.id, State: s.phase, PID: s.pid, Restarts: s.restarts, Failures: s.failures, Started: core.At(s.began), Release: short(s.release.id)}
+	if !s.retryAt.IsZero() && !s.retired {
+		in.RetryAt = core.At(s.retryAt)
+	}
 	if len(s.ports) > 0 {
 		in.Address = local(s.ports[0])
 	}

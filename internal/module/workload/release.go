@@ -80,7 +80,9 @@ type granted struct {
 	env     map[string]string
 	values  map[string]string
 	secrets []string
-	release []func() // in the order of the grants
+	again   []host.Grantor // those that gave secrets and hold nothing: they may be asked again at any time
+	given   []string       // the secrets of these
+	release []func()       // in the order of the grants
 }
 
 func (g *granted) free() {
@@ -117,8 +119,28 @@ func (m *Module) grant(ctx context.Context, in host.Instance) (_ *granted, err e
 		}
 		maps.Copy(g.values, one.Values)
 		g.secrets = append(g.secrets, one.Secret...)
+		if len(one.Secret) > 0 && one.Release == nil {
+			g.again, g.given = append(g.again, gr), append(g.given, one.Secret...)
+		}
 	}
 	return g, nil
+}
+
+// outdated says whether the instance would get other secrets now than it got in g. While
+// a grantor refuses there is nothing better to start with.
+func (g *granted) outdated(ctx context.Context, in host.Instance) bool {
+	var now []string
+	for _, gr := range g.again {
+		one, err := gr.Do(ctx, in)
+		if one.Release != nil {
+			one.Release()
+		}
+		if err != nil {
+			return false
+		}
+		now = append(now, one.Secret...)
+	}
+	return !slices.Equal(now, g.given)
 }
 
 // environment puts the whole environment of an instance together. Later ones win:

@@ -35,7 +35,11 @@ type slot struct {
 	pid      int
 	ports    []int
 	began    time.Time
-	restarts int
+	restarts int             // how often an instance that had been ready ended
+	served   bool            // the instance in it was ready
+	failures int             // starts in a row that made none ready
+	retryAt  time.Time       // when it is started again; zero: it is not waiting for that
+	hopeless bool            // it waits, and longer than a caller would
 	bad      *core.Condition // what is wrong with it
 	retired  bool
 	ended    bool
@@ -172,7 +176,12 @@ type ending struct {
 	ran     bool          // it was started
 	early   bool          // it ended by itself before it was ever ready
 	wellFor time.Duration // how long it had been well
+	granted *granted      // given back by now; nil if it did not come so far
 }
+
+// retryStart is the longest wait before another try to start what could not be started,
+// and how often it is looked whether what made an instance end has been corrected.
+const retryStart = time.Second
 
 // run starts one instance after another until the slot is retired.
 func (s *slot) run() {
@@ -186,21 +195,64 @@ func (s *slot) run() {
 		// A server that does not set SO_REUSEADDR cannot listen on a port that is held for
 		// it, and ends. So every other start of one that ends early finds its port free.
 		free = e.early && !free
+		failures := s.failed()
 		var wait time.Duration
-		history, wait = history.Died(time.Now(), e.wellFor, rand.Float64())
-		if history.Looping && e.ran {
-			e.bad.Reason = "CrashLoop"
-			e.bad.Message = fmt.Sprintf("%s, %d times within %s", e.bad.Message, len(history.Deaths), span(history.Deaths))
+		if e.ran {
+			history, wait = history.Died(time.Now(), e.wellFor, rand.Float64())
+			if history.Looping {
+				e.bad.Reason = "CrashLoop"
+				e.bad.Message = fmt.Sprintf("%s, %d times within %s", e.bad.Message, len(history.Deaths), span(history.Deaths))
+			}
+		} else { // nothing was run, so to try is cheap, and what is missing may come at any time
+			wait = min(probe.FirstWait<<min(failures, 10), retryStart)
 		}
-		s.d.failed(e.bad.Message)
 		s.set(func() {
-			s.phase, s.pid, s.bad = phaseBackoff, 0, &e.bad
-			s.restarts++
+			s.phase, s.pid, s.bad, s.retryAt = phaseBackoff, 0, &e.bad, time.Now().Add(wait)
+			s.hopeless = wait > snapshot.DefaultHold || !e.ran && failures >= enough
 		})
 		s.d.changed()
+		s.rest(wait, e.granted)
+		s.set(func() { s.retryAt, s.hopeless = time.Time{}, false })
+	}
+}
+
+// enough is how many starts in a row must come to nothing before nobody waits for the next.
+const enough = 4
+
+// failed counts the end of an instance: a restart, if it had been ready, else a failure
+// to start, of which the number in a row is given.
+func (s *slot) failed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.served {
+		s.restarts++
+	} else {
+		s.failures++
+	}
+	s.served = false
+	return s.failures
+}
+
+// rest waits before the next start, no longer than something is as it was: a correction
+// of the document or of a secret is tried at once.
+func (s *slot) rest(wait time.Duration, g *granted) {
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	look := time.NewTicker(retryStart)
+	defer look.Stop()
+	for {
 		select {
-		case <-time.After(wait):
+		case <-over.C:
+			return
 		case <-s.ctx.Done():
+			return
+		case <-s.replan:
+			return
+		case <-look.C:
+			m := s.d.m
+			if g != nil && g.outdated(s.ctx, host.Instance{ID: s.address(), Doc: s.document(), State: m.p.State()}) {
+				return
+			}
 		}
 	}
 }
@@ -214,7 +266,7 @@ func (s *slot) once(free bool) ending {
 	s.set(func() { s.id, s.phase, s.ports = instance, phaseWaiting, nil })
 	m, doc := s.d.m, s.document()
 	no := func(reason string, err error) ending {
-		return ending{bad: core.Condition{Status: core.False, Reason: reason, Message: err.Error(), Hint: fault.HintOf(err)}}
+		return ending{bad: core.Condition{Status: core.False, Reason: reason, Message: "could not start: " + err.Error(), Hint: fault.HintOf(err)}}
 	}
 	if err := vacant(doc); err != nil {
 		return no("PortTaken", err)
@@ -265,7 +317,7 @@ func (s *slot) once(free bool) ending {
 		s.end(in, false) // it does not answer: nobody waits for it
 	}
 	<-in.Done()
-	return ending{bad: w.verdict(h), ran: true, wellFor: h.WellFor(time.Now()), early: h.Phase == probe.Starting}
+	return ending{bad: w.verdict(h), ran: true, granted: g, wellFor: h.WellFor(time.Now()), early: h.Phase == probe.Starting}
 }
 
 // keptForTerm is the most of a grace that in-flight requests leave to the program's own

@@ -109,14 +109,11 @@ func (w *watcher) tell(was probe.Phase, h probe.Health) {
 	if h.Phase == was {
 		return
 	}
-	if h.Phase != probe.Well {
-		s.d.failed(h.Reason)
-	}
 	s.set(func() {
 		switch {
 		case s.retired:
 		case h.Phase == probe.Well:
-			s.phase, s.bad = phaseReady, nil
+			s.phase, s.bad, s.served, s.failures = phaseReady, nil, true, 0
 		default:
 			s.phase = phaseUnready
 			s.bad = &core.Condition{Status: core.Pending, Reason: "Unready", Message: "was ready and is not: " + h.Reason,

@@ -95,15 +95,16 @@ type stage struct {
 	m    *Module
 	self string
 
-	mu    sync.Mutex
-	state core.State
-	eps   map[string][]snapshot.Endpoint
-	empty bool // the upstream that had endpoints had none for a moment
-	seen  []core.Condition
-	lines []string
-	marks map[string]string
-	kicks chan core.Ref
-	told  []telling
+	mu     sync.Mutex
+	state  core.State
+	eps    map[string][]snapshot.Endpoint
+	closed map[string]snapshot.Closed
+	empty  bool // the upstream that had endpoints had none for a moment
+	seen   []core.Condition
+	lines  []string
+	marks  map[string]string
+	kicks  chan core.Ref
+	told   []telling
 
 	drained func(context.Context, string) error // set before the first service is declared
 	granted func() error                        // the same
@@ -123,7 +124,7 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{t: t, self: self, eps: map[string][]snapshot.Endpoint{}, marks: map[string]string{}, kicks: make(chan core.Ref, 1024),
+	s := &stage{t: t, self: self, eps: map[string][]snapshot.Endpoint{}, closed: map[string]snapshot.Closed{}, marks: map[string]string{}, kicks: make(chan core.Ref, 1024),
 		state: core.State{Docs: map[core.Ref]core.Document{}}}
 	work, mark := t.TempDir(), id.New()
 	s.m = New(Ports{
@@ -154,11 +155,19 @@ func newStage(t *testing.T) *stage {
 				s.empty = true
 			}
 			s.eps[up] = eps
+			delete(s.closed, up)
 			t := telling{upstream: up}
 			for _, e := range eps {
 				t.eps = append(t.eps, e.ID)
 			}
 			s.told = append(s.told, t)
+		},
+		Close: func(up string, why snapshot.Closed) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.empty = s.empty || len(s.eps[up]) > 0
+			s.eps[up], s.closed[up] = nil, why
+			s.told = append(s.told, telling{upstream: up})
 		},
 		Drained: func(ctx context.Context, endpoint string) error {
 			if s.drained != nil {
