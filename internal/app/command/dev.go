@@ -67,6 +67,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 	if in.Wait != (len(in.Command) > 0) {
 		return cli.Misuse("--wait goes with a command after --", "stoa dev --wait "+in.Dir+" -- go test ./e2e")
 	}
+	since := time.Now()
 	set, err := loadGood(ctx, s, dir, in.Env)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 		Data: data, Mode: app.ModeDev, Gateway: gate, Admin: admin, AdminFree: in.Admin == "",
 		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: slog.Default(), Getenv: s.Getenv,
 	})
-	d := &developer{s: s, in: in, p: p, set: set, forget: in.Fresh}
+	d := &developer{s: s, in: in, p: p, set: set, since: since, forget: in.Fresh}
 	return d.run(ctx)
 }
 
@@ -194,7 +195,8 @@ type developer struct {
 	in     DevIn
 	p      *app.Platform
 	set    *blueprint.Set
-	forget bool // what was kept of jobs, because the data is fresh
+	since  time.Time // before the blueprint was read
+	forget bool      // what was kept of jobs, because the data is fresh
 
 	c    *client.Client
 	view view
@@ -268,12 +270,12 @@ func (d *developer) work(ctx context.Context) error {
 			}
 			d.view.event(e)
 		},
-	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services, Cache: filepath.Join(d.p.Data(), "build"), Leave: []string{d.p.Data(), absolute(d.s.Dir, d.in.Secrets)}})
+	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services, Cache: filepath.Join(d.p.Data(), "build"), Leave: []string{d.p.Data(), absolute(d.s.Dir, d.in.Secrets)}, Since: d.since})
 	if err != nil {
 		return err
 	}
 	results := make(chan error, 4)
-	lives.Go(func() { results <- loop.Run(ctx, d.p.Artefacts(), !d.in.NoWatch) })
+	lives.Go(func() { loop.Run(ctx, d.p.Artefacts(), !d.in.NoWatch) })
 	lives.Go(func() { d.view.follow(ctx) })
 	if d.in.Attach != "" {
 		lives.Go(func() {

@@ -2,12 +2,14 @@ package build
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"stoa/api/core"
 	"stoa/api/fault"
 	"stoa/api/workload"
 	"stoa/internal/engine/artefact"
@@ -89,7 +91,7 @@ func TestGoProgram(t *testing.T) {
 
 // A command's folder is copied after its build ran, without what is ignored; a missing tool is named.
 func TestFolder(t *testing.T) {
-	dir := folder(t, map[string]string{"server.js": "x", "tmp/junk": "y", ".git/HEAD": "z"})
+	dir := folder(t, map[string]string{"server.js": "x", "tmp/junk": "y", ".git/HEAD": "z", "stoa.yaml": "kind: Service"})
 	b := builder(t)
 	got, err := b.Service(context.Background(), "web", dir, workload.Run{Command: []string{"node", "server.js"}, Build: []string{"sh", "-c", "echo built > out"}}, Ignore([]string{"tmp"}))
 	if err != nil {
@@ -99,7 +101,7 @@ func TestFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"server.js": true, "out": true, "tmp": false, ".git": false} {
+	for name, want := range map[string]bool{"server.js": true, "out": true, "tmp": false, ".git": false, "stoa.yaml": false} {
 		if _, err := os.Stat(filepath.Join(root, name)); (err == nil) != want {
 			t.Errorf("%s in the copy: %v, want %v", name, err == nil, want)
 		}
@@ -136,6 +138,56 @@ func TestLeave(t *testing.T) {
 					t.Errorf("%s in the %s: %v, want %v", name, role, err == nil, want)
 				}
 			}
+		}
+	}
+}
+
+func service(t *testing.T, sections map[string]string) core.Document {
+	d := core.Document{Kind: core.KindService, Name: "web", Source: "/sys", File: "web/stoa.yaml", Sections: map[string]json.RawMessage{}}
+	for name, raw := range sections {
+		d.Sections[name] = json.RawMessage(raw)
+	}
+	return d
+}
+
+// Only what a build depends on changes a recipe.
+func TestRecipe(t *testing.T) {
+	for _, c := range []struct {
+		what          string
+		before, after map[string]string
+		same          bool
+	}{
+		{"env", map[string]string{"run": `{"go":"."}`}, map[string]string{"run": `{"go":"."}`, "env": `{"A":"b"}`}, true},
+		{"arguments", map[string]string{"run": `{"go":"."}`}, map[string]string{"run": `{"go":".","args":["x"]}`}, true},
+		{"a package", map[string]string{"run": `{"go":"."}`}, map[string]string{"run": `{"go":"./cmd"}`}, false},
+		{"what is run in a folder", map[string]string{"run": `{"command":["a"]}`}, map[string]string{"run": `{"command":["b"]}`}, true},
+		{"what is built in a folder", map[string]string{"run": `{"command":["a"]}`}, map[string]string{"run": `{"command":["a"],"build":["make"]}`}, false},
+		{"what is ignored of a folder", map[string]string{"run": `{"command":["a"]}`}, map[string]string{"run": `{"command":["a"]}`, "ignore": `["tmp"]`}, false},
+		{"what a Go program ignores", map[string]string{"run": `{"go":"."}`}, map[string]string{"run": `{"go":"."}`, "ignore": `["tmp"]`}, true},
+		{"an env file", map[string]string{"run": `{"go":"."}`}, map[string]string{"run": `{"go":"."}`, "envFile": `"x.env"`}, false},
+		{"a contract", map[string]string{"run": `{"go":"."}`}, map[string]string{"run": `{"go":"."}`, "contract": `{"openapi":"o.yaml"}`}, false},
+		{"a form", map[string]string{"run": `{"command":["a"]}`}, map[string]string{"run": `{"static":"a"}`}, false},
+	} {
+		if got := Recipe(service(t, c.before)) == Recipe(service(t, c.after)); got != c.same {
+			t.Errorf("%s: the same recipe: %v, want %v", c.what, got, c.same)
+		}
+	}
+	moved := service(t, nil)
+	moved.File = "elsewhere/stoa.yaml"
+	if Recipe(moved) == Recipe(service(t, nil)) {
+		t.Error("a document that moved kept its recipe")
+	}
+}
+
+// Contracts and env files count among the inputs, wherever the program lies.
+func TestInputsHoldWhatIsStoredBeside(t *testing.T) {
+	d := service(t, map[string]string{"run": `{"static":"dist","dir":"ui"}`, "contract": `{"openapi":"openapi.yaml","proto":"x.proto"}`, "envFile": `"x.env"`})
+	in := InputsOf(t.Context(), d)
+	for p, want := range map[string]bool{
+		"/sys/web/openapi.yaml": true, "/sys/web/x.proto": true, "/sys/web/x.env": true, "/sys/web/ui/dist/a/b": true, "/sys/web/ui/src": false, "/sys/web/other": false,
+	} {
+		if in.Has(p) != want {
+			t.Errorf("%s is an input: %v, want %v", p, !want, want)
 		}
 	}
 }

@@ -4,16 +4,19 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"stoa/api/blueprint"
 )
 
 // Skip says of a path, relative and with slashes, whether it is left out.
 type Skip func(rel string, isDir bool) bool
 
-// always are the folders that are never part of a service.
-var always = []string{".git", ".hg", ".svn", ".stoa", ".DS_Store"}
+// always is what is never part of a service: version control, Stoa's own data, and the
+// blueprint, which says how the service is run: an edit of it changes no program.
+var always = []string{".git", ".hg", ".svn", ".stoa", ".DS_Store", blueprint.FileName, "stoa.yml"}
 
-// Ignore gives the Skip for a service's ignore globs; see Match. Version control and
-// Stoa's own data are always left out.
+// Ignore gives the Skip for a service's ignore globs; see Match. Version control,
+// Stoa's own data and blueprints are always left out.
 func Ignore(globs []string) Skip {
 	return func(rel string, isDir bool) bool {
 		base := path.Base(rel)

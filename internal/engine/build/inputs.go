@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"stoa/api/contracts"
 	"stoa/api/core"
 	"stoa/api/workload"
 )
@@ -73,9 +74,12 @@ func InputsOf(ctx context.Context, d core.Document) Inputs {
 
 // files gives the paths of what Files stores.
 func files(d core.Document) []string {
+	c := contracts.ContractSection.Of(d)
 	var out []string
-	if f := workload.EnvFileSection.Of(d); f != "" {
-		out = append(out, filepath.Join(DirOf(d), filepath.FromSlash(f)))
+	for _, f := range []string{c.OpenAPI, c.Proto, workload.EnvFileSection.Of(d)} {
+		if f != "" {
+			out = append(out, filepath.Join(DirOf(d), filepath.FromSlash(f)))
+		}
 	}
 	return out
 }

@@ -4,20 +4,22 @@
 // several events, a checkout thousands. What is told is the set of paths that changed
 // since the last telling, after a moment of quiet; what became of them is to be looked
 // up, because it may have changed again.
+//
+//	Follow(roots) ─▶ Run: watch ── events ──▶ gather ── quiet ──▶ Change
+//	                  ▲     │
+//	                  └─────┴─ an error, or a root that is gone: said, and tried again
+//
+// A watch heals: what keeps it from watching is said once, tried again until it can, and
+// then everything is said to have changed, because nobody saw what did meanwhile.
 package fswatch
 
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-
-	"stoa/api/fault"
 )
 
 // Bounds of a watch.
@@ -26,6 +28,9 @@ const (
 	Patience = time.Second            // the longest that changes wait for quiet
 	maxPaths = 4096                   // that are told one by one; more are told as Everything
 	MaxDirs  = 20_000                 // that are watched
+
+	retryFirst = time.Second      // before a watch that failed is tried again; doubled each time
+	retryMost  = 30 * time.Second // the longest of these waits
 )
 
 // A Change is what changed since the last one.
@@ -34,125 +39,213 @@ type Change struct {
 	Everything bool     // too much changed, or events were lost: look at all
 }
 
-// Watch tells of changes below roots until ctx ends. skip says which folders are left
-// out, with all below them, by their absolute path. tell is called by one goroutine;
-// while it runs, further changes are gathered.
-func Watch(ctx context.Context, roots []string, skip func(dir string) bool, tell func(Change)) error {
-	w, err := fsnotify.NewWatcher()
+// Roots are the folders that are watched, by their absolute paths.
+type Roots struct {
+	Trees []string // with all below them
+	Flat  []string // without what is below them
+	// Since is when what lies in them was read: of roots that are new, files that were
+	// written later are told as changed; zero: all are.
+	Since time.Time
+}
+
+// tick is by how much the time of a file may lag behind the clock: file systems take the
+// time of the kernel's last tick.
+const tick = 20 * time.Millisecond
+
+func (r Roots) equal(o Roots) bool {
+	return slices.Equal(r.Trees, o.Trees) && slices.Equal(r.Flat, o.Flat)
+}
+
+// Options say what a Watcher leaves out, and to whom it tells. The functions are called
+// by the goroutine of Run; while one runs, further changes are gathered.
+type Options struct {
+	Skip func(path string) bool // whether a path is left out, with all below it; nil for none
+	Tell func(Change)
+	// Trouble is told why files are not watched, each reason once, and nil when they are
+	// again. It may be nil.
+	Trouble func(error)
+}
+
+// A Watcher watches folders, which may become others while it runs.
+type Watcher struct {
+	o     Options
+	roots chan Roots // the latest that was asked for and is not taken up yet; capacity 1
+	open  func() (*fsnotify.Watcher, error)
+}
+
+// New returns a watcher of nothing. It opens nothing: Run does.
+func New(o Options) *Watcher {
+	if o.Trouble == nil {
+		o.Trouble = func(error) {}
+	}
+	return &Watcher{o: o, roots: make(chan Roots, 1), open: fsnotify.NewWatcher}
+}
+
+// Follow has these folders watched, in place of those before. It does not block, and is
+// called by one goroutine at a time.
+func (w *Watcher) Follow(r Roots) {
+	r.Trees, r.Flat = slices.Clone(r.Trees), slices.Clone(r.Flat)
+	select {
+	case <-w.roots: // nobody has taken it up: the new one counts
+	default:
+	}
+	w.roots <- r
+}
+
+// Run watches until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	var roots Roots
+	select {
+	case roots = <-w.roots:
+	case <-ctx.Done():
+		return
+	}
+	wait, said := retryFirst, ""
+	for blind := false; ; blind = true {
+		var err error
+		roots, err = w.watch(ctx, roots, blind, func() {
+			if said != "" {
+				w.o.Trouble(nil)
+			}
+			wait, said = retryFirst, ""
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if err.Error() != said {
+			said = err.Error()
+			w.o.Trouble(err)
+		}
+		select {
+		case <-time.After(wait):
+			wait = min(2*wait, retryMost)
+		case roots = <-w.roots: // others, which may do
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watch watches until ctx ends or something fails. It gives the roots that are asked for
+// by then. blind says that changes may have gone unseen before it.
+func (w *Watcher) watch(ctx context.Context, roots Roots, blind bool, well func()) (Roots, error) {
+	n, err := w.open()
 	if err != nil {
-		return limit(err)
+		return roots, limit(err)
 	}
-	defer w.Close()
-	t := tree{w: w, skip: skip}
-	for _, r := range roots {
-		if err := t.add(r, func(string) {}); err != nil {
-			return err
+	defer n.Close()
+	g := gathering{paths: map[string]bool{}, quiet: time.NewTimer(time.Hour)}
+	defer g.quiet.Stop()
+	t := tree{w: n, skip: w.o.Skip, found: g.add}
+	follow := func(since time.Time) error {
+		t.since = since
+		defer func() { t.since = time.Time{} }()
+		return t.follow(roots)
+	}
+	if err := follow(roots.Since.Add(-tick)); err != nil {
+		return roots, err
+	}
+	well()
+	if blind {
+		g.all()
+	}
+	gone := time.NewTimer(time.Hour) // runs while a root is not there
+	defer gone.Stop()
+	look := func() {
+		if t.absent() {
+			gone.Reset(retryFirst)
 		}
 	}
-	changed := map[string]bool{}
-	var everything bool
-	var first time.Time
-	quiet := time.NewTimer(time.Hour)
-	defer quiet.Stop()
-	touch := func() {
-		if first.IsZero() {
-			first = time.Now()
-		}
-		quiet.Reset(max(0, min(Quiet, time.Until(first.Add(Patience)))))
-	}
+	look()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case ev, ok := <-w.Events:
-			if !ok {
-				return nil
+			return roots, nil
+		case next := <-w.roots:
+			if next.equal(roots) {
+				continue
 			}
-			if ev.Op == fsnotify.Chmod || t.skipped(ev.Name) {
+			roots = next
+			if err := follow(roots.Since.Add(-tick)); err != nil {
+				return roots, err
+			}
+			look()
+		case ev, ok := <-n.Events:
+			if !ok {
+				return roots, errClosed
+			}
+			if ev.Op == fsnotify.Chmod || t.skipped(ev.Name) || t.elsewhere(ev.Name) {
 				continue
 			}
 			if ev.Has(fsnotify.Create) {
-				if info, err := os.Lstat(ev.Name); err == nil && info.IsDir() {
-					// What was written into it before it was watched must be told too. Not as
-					// Everything: a build that makes a folder would have all built again.
-					if err := t.add(ev.Name, func(p string) { changed[p] = true }); err != nil {
-						return err
-					}
+				// What was written into a folder before it was watched must be told too. Not as
+				// Everything: a build that makes a folder would have all built again.
+				if err := t.enter(ev.Name); err != nil {
+					return roots, err
 				}
 			}
-			if changed[ev.Name] = true; len(changed) > maxPaths {
-				clear(changed)
-				everything = true
+			g.add(ev.Name)
+			if ev.Has(fsnotify.Remove) || ev.Has(fsnotify.Rename) {
+				look()
 			}
-			touch()
-		case err, ok := <-w.Errors:
+		case err, ok := <-n.Errors:
 			if !ok {
-				return nil
+				return roots, errClosed
 			}
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				return limit(err)
+				return roots, limit(err)
 			}
-			everything = true
-			touch()
-		case <-quiet.C:
-			c := Change{Everything: everything}
-			for p := range changed {
-				c.Paths = append(c.Paths, p)
+			g.all()
+		case <-gone.C:
+			if err := follow(time.Time{}); err != nil { // what came is told by its files
+				return roots, err
 			}
-			slices.Sort(c.Paths)
-			clear(changed)
-			everything, first = false, time.Time{}
-			if len(c.Paths) > 0 || c.Everything {
-				tell(c)
+			look()
+		case <-g.quiet.C:
+			if c := g.take(); len(c.Paths) > 0 || c.Everything {
+				w.o.Tell(c)
 			}
 		}
 	}
 }
 
-// A tree adds folders to a watcher.
-type tree struct {
-	w    *fsnotify.Watcher
-	skip func(string) bool
-	dirs int // added; some may have been removed since
+var errClosed = errors.New("the kernel's watch was closed")
+
+// A gathering is what changed and was not told yet.
+type gathering struct {
+	paths      map[string]bool
+	everything bool
+	first      time.Time // zero while nothing changed
+	quiet      *time.Timer
 }
 
-// skipped says whether a path is a folder that is left out.
-func (t *tree) skipped(path string) bool { return t.skip != nil && t.skip(path) }
-
-// add watches dir and all folders below it, and gives the files that it finds there. A
-// folder that has gone meanwhile is passed over.
-func (t *tree) add(dir string, found func(file string)) error {
-	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !d.IsDir() {
-			if !t.skipped(p) {
-				found(p)
-			}
-			return nil
-		}
-		if p != dir && t.skipped(p) {
-			return filepath.SkipDir
-		}
-		if t.dirs++; t.dirs > MaxDirs {
-			t.dirs = len(t.w.WatchList()) + 1 // those that were removed count no more
-		}
-		if t.dirs > MaxDirs {
-			return fault.New(fault.Exhausted, dir, "holds more than %d folders", MaxDirs).WithHint("Name what need not be watched under ignore: in stoa.yaml.")
-		}
-		if err := t.w.Add(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return limit(err)
-		}
-		return nil
-	})
+func (g *gathering) add(path string) {
+	if g.paths[path] = true; len(g.paths) > maxPaths {
+		clear(g.paths)
+		g.everything = true
+	}
+	g.touch()
 }
 
-// limit says what to do where the kernel's bound on watches was reached.
-func limit(err error) error {
-	return &fault.Error{Op: "fswatch.watch", Kind: fault.Exhausted, Err: err,
-		Hint: "Raise the limit: sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=1024"}
+func (g *gathering) all() {
+	g.everything = true
+	g.touch()
+}
+
+func (g *gathering) touch() {
+	if g.first.IsZero() {
+		g.first = time.Now()
+	}
+	g.quiet.Reset(max(0, min(Quiet, time.Until(g.first.Add(Patience)))))
+}
+
+func (g *gathering) take() Change {
+	c := Change{Everything: g.everything}
+	for p := range g.paths {
+		c.Paths = append(c.Paths, p)
+	}
+	slices.Sort(c.Paths)
+	clear(g.paths)
+	g.everything, g.first = false, time.Time{}
+	return c
 }
