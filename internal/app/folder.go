@@ -16,6 +16,13 @@ import (
 // folderFormat is the version of the data folder's layout. An older binary refuses a newer one.
 const folderFormat = 1
 
+// restoring is the folder in which stoa restore works, in a data folder that was there
+// before, or the end of its name beside one that was not.
+const restoring = ".restoring"
+
+// marksTable is the journal's table of small facts.
+const marksTable = "marks"
+
 // A folder is the data folder:
 //
 //	FORMAT      version of this layout
@@ -51,13 +58,15 @@ func openFolder(root string) (folder, error) {
 	if info.Mode().Perm()&0o022 != 0 {
 		return f, fault.New(fault.Denied, root, "others may write to the data folder: its mode is %#o", info.Mode().Perm()).WithHint("chmod 0700 %s", root)
 	}
+	if _, err := os.Lstat(filepath.Join(root, restoring)); err == nil {
+		return f, fault.New(fault.Conflict, root, "a stoa restore into it was cut short").WithHint("Empty the folder, and restore again.")
+	}
 	format, err := keep(filepath.Join(root, "FORMAT"), strconv.Itoa(folderFormat))
 	if err != nil {
 		return f, err
 	}
-	if n, err := strconv.Atoi(format); err != nil || n > folderFormat {
-		return f, fault.New(fault.Invalid, filepath.Join(root, "FORMAT"), "the data folder has format %q; this Stoa knows formats up to %d", format, folderFormat).
-			WithHint("Run the Stoa that wrote it, or a newer one.")
+	if err := knownFormat(root, format); err != nil {
+		return f, err
 	}
 	if f.node, err = keep(filepath.Join(root, "node"), id.New()); err != nil {
 		return f, err
@@ -68,6 +77,15 @@ func openFolder(root string) (folder, error) {
 		}
 	}
 	return f, nil
+}
+
+// knownFormat refuses a folder of a newer Stoa.
+func knownFormat(root, format string) error {
+	if n, err := strconv.Atoi(format); err != nil || n > folderFormat {
+		return fault.New(fault.Invalid, filepath.Join(root, "FORMAT"), "the data folder has format %q; this Stoa knows formats up to %d", format, folderFormat).
+			WithHint("Run the Stoa that wrote it, or a newer one.")
+	}
+	return nil
 }
 
 // keep gives the text of a file, which it writes first if there is none: whole, or not at all.

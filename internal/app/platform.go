@@ -128,7 +128,6 @@ func New(o Options) *Platform {
 		Folder:    p.folderOf,
 		WorkDir:   p.workDir,
 		Endpoints: px.SetEndpoints,
-		Close:     px.Close,
 		Drained:   px.Drained,
 		Observe:   p.Board.Set,
 		Forget:    p.Board.Clear,
@@ -240,7 +239,7 @@ func (p *Platform) runJournal(ctx context.Context, ready func()) error {
 		return err
 	}
 	metered := journal.Metered(j, p.meters.call)
-	marks, err := metered.Table(ctx, "marks")
+	marks, err := metered.Table(ctx, marksTable)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,10 @@ type RestoreIn struct {
 }
 
 func restoreCommand() cli.Command {
-	return cli.Cmd("restore", "make a data folder of a backup", "stoa restore /var/backups/shop-1 --data /var/lib/stoa", restore)
+	c := cli.Cmd("restore", "make a data folder of a backup", "stoa restore /var/backups/shop-1 --data /var/lib/stoa", restore)
+	c.More = "Only reads the backup, and leaves nothing behind if it fails. The databases of services are not in a\n" +
+		"backup, so jobs that come before a release run again: they must do no harm when they have run already."
+	return c
 }
 
 func restore(ctx context.Context, s *cli.Session, in RestoreIn) error {
@@ -66,11 +69,15 @@ func restore(ctx context.Context, s *cli.Session, in RestoreIn) error {
 			*p = filepath.Join(s.Dir, *p)
 		}
 	}
-	rev, err := app.Restore(ctx, in.Backup, data)
+	out, err := app.Restore(ctx, in.Backup, data)
 	if err != nil {
 		return err
 	}
-	return s.Event(map[string]any{"data": data, "revision": rev}, fmt.Sprintf("%s holds revision %d. To run it: stoa server --data %s", data, rev, data))
+	text := fmt.Sprintf("%s holds revision %d. To run it: stoa server --data %s", data, out.Revision, data)
+	if out.Jobs > 0 {
+		text += fmt.Sprintf("\nDatabases of services are not in a backup: what jobs did to them is not known, and those before a release (%d) run again.", out.Jobs)
+	}
+	return s.Event(map[string]any{"data": data, "revision": out.Revision, "jobsAgain": out.Jobs}, text)
 }
 
 // InitIn are the arguments of stoa init.
