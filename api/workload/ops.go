@@ -53,12 +53,14 @@ type Service struct {
 
 // Status is the whole system at a glance.
 type Status struct {
-	System   string    `json:"system"`
-	Revision uint64    `json:"revision"`
-	Gateway  string    `json:"gateway,omitempty"` // URL
-	Admin    string    `json:"admin,omitempty"`   // URL
-	Mode     string    `json:"mode"`              // dev or server
-	Services []Service `json:"services"`
+	System   string `json:"system"`
+	Revision uint64 `json:"revision"`
+	Gateway  string `json:"gateway,omitempty"` // URL
+	// GatewayError says why the gateway is not open where it is declared, who has its port, and what to do.
+	GatewayError string    `json:"gatewayError,omitempty"`
+	Admin        string    `json:"admin,omitempty"` // URL
+	Mode         string    `json:"mode"`            // dev or server
+	Services     []Service `json:"services"`
 	// Unprotected are the things that this mode does not protect, one sentence each.
 	Unprotected []string `json:"unprotected,omitempty"`
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -322,7 +323,11 @@ func (p *Platform) facts(s *apiworkload.Status) {
 	s.Mode, s.Admin = p.o.Mode, p.AdminURL()
 	for i := range s.Services {
 		v := &s.Services[i]
-		c, ok := p.Board.One(core.Ref{Kind: core.KindService, Name: v.Name}, "Built")
+		ref := core.Ref{Kind: core.KindService, Name: v.Name}
+		if c, ok := p.Board.One(ref, "Routed"); ok && c.Status == core.False && v.LastError == "" {
+			v.LastError, v.Blocked = c.Message, c.Message
+		}
+		c, ok := p.Board.One(ref, "Built")
 		if !ok || c.Status != core.False {
 			continue
 		}
@@ -331,7 +336,10 @@ func (p *Platform) facts(s *apiworkload.Status) {
 			v.State = apiworkload.StateFailed
 		}
 	}
-	s.Gateway, _ = p.GatewayURL() // shown by the condition Routed if it is not open
+	url, err := p.GatewayURL()
+	if s.Gateway = url; err != nil && !fault.Is(err, fault.NotFound) {
+		s.GatewayError = strings.TrimSpace(err.Error() + ". " + fault.HintOf(err))
+	}
 	s.Unprotected = Unprotected
 }
 

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"cmp"
+	"context"
 	"slices"
+	"sync"
 )
 
 // gate is a listener of the snapshot that has an address.
@@ -25,6 +27,17 @@ type Gateway struct {
 func (p *Proxy) Gateways() []Gateway {
 	p.gateMu.Lock()
 	defer p.gateMu.Unlock()
+	return p.gatewaysLocked()
+}
+
+// GatewaysChanged gives what is closed when Gateways gives something else than now.
+func (p *Proxy) GatewaysChanged() <-chan struct{} {
+	p.gateMu.Lock()
+	defer p.gateMu.Unlock()
+	return p.gatesChanged
+}
+
+func (p *Proxy) gatewaysLocked() []Gateway {
 	var all []Gateway
 	for name, g := range p.gates {
 		w := Gateway{Name: name, Want: g.want, Err: g.err}
@@ -42,9 +55,10 @@ func (p *Proxy) Gateways() []Gateway {
 func (p *Proxy) openGates(c *compiled) {
 	p.gateMu.Lock()
 	defer p.gateMu.Unlock()
-	if !p.running || p.cur.Load() != c {
+	if !p.running || p.closing || p.cur.Load() != c {
 		return
 	}
+	before := p.gatewaysLocked()
 	var old []*binding
 	for name, g := range p.gates {
 		if l := c.listeners[name]; l == nil || l.Address == "" {
@@ -83,4 +97,33 @@ func (p *Proxy) openGates(c *compiled) {
 	for _, b := range old {
 		p.retired.Go(b.release)
 	}
+	if !slices.EqualFunc(before, p.gatewaysLocked(), sameGateway) {
+		close(p.gatesChanged)
+		p.gatesChanged = make(chan struct{})
+	}
+}
+
+func sameGateway(a, b Gateway) bool {
+	return a.Name == b.Name && a.Want == b.Want && a.Bound == b.Bound && (a.Err == nil) == (b.Err == nil) &&
+		(a.Err == nil || a.Err.Error() == b.Err.Error())
+}
+
+// CloseGateways closes the listeners with an address to new connections, for good, and
+// waits until nothing is in flight at them, or ctx ends; what is still in flight then
+// goes on. The listeners of Bind stay open: services finish what they do for the callers.
+func (p *Proxy) CloseGateways(ctx context.Context) {
+	p.gateMu.Lock()
+	p.closing = true
+	var all []*binding
+	for _, g := range p.gates {
+		if g.b != nil {
+			all = append(all, g.b)
+		}
+	}
+	p.gateMu.Unlock()
+	var wg sync.WaitGroup
+	for _, b := range all {
+		wg.Go(func() { b.quiesce(ctx) })
+	}
+	wg.Wait()
 }

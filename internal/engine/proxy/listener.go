@@ -196,19 +196,24 @@ func (b *binding) leaveTunnel() {
 	}
 }
 
+// quiesce takes nothing new and waits until nothing is in flight, or ctx ends.
+func (b *binding) quiesce(ctx context.Context) {
+	b.ln.Close()
+	b.srv.Shutdown(ctx) // closes feed; waits for requests
+	for b.tunnels.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-b.quiet:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // release drains and closes the binding.
 func (b *binding) release() {
 	b.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), b.p.o.Drain)
 		defer cancel()
-		b.ln.Close()
-		b.srv.Shutdown(ctx) // closes feed; waits for requests
-		for b.tunnels.Load() > 0 && ctx.Err() == nil {
-			select {
-			case <-b.quiet:
-			case <-ctx.Done():
-			}
-		}
+		b.quiesce(ctx)
 		b.cancel()
 		b.srv.Close()
 		b.feed.Close()

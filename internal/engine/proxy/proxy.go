@@ -4,8 +4,8 @@
 //	       -> endpoint (held until one is ready; power of two choices) -> attempt -> answer streamed back
 //	       -> hop.Record and series, when the answer's body has closed
 //
-// What is known comes from outside by Swap (a snapshot) and SetEndpoints (who is ready);
-// both may be called at any time and nothing in flight is touched: a request keeps the
+// What is known comes from outside by Swap (a snapshot), SetEndpoints (who is ready) and
+// Close (nobody is, and nobody is awaited); all may be called at any time and nothing in flight is touched: a request keeps the
 // snapshot it began with, an endpoint that was taken away finishes what it holds (Drained).
 // Listeners are made by Bind (on the node's loopback) and by Run (those of the
 // snapshot that have an address: the gateway's). Call sends a request from inside Stoa.
@@ -114,10 +114,12 @@ type Proxy struct {
 	bindings map[*binding]bool // guarded by bindMu
 	stopped  bool              // guarded by bindMu
 
-	gateMu  sync.Mutex
-	gates   map[string]*gate // by listener; guarded by gateMu
-	running bool             // guarded by gateMu
-	retired sync.WaitGroup   // gates that drain
+	gateMu       sync.Mutex
+	gates        map[string]*gate // by listener; guarded by gateMu
+	gatesChanged chan struct{}    // closed and replaced when what Gateways gives changes; guarded by gateMu
+	running      bool             // guarded by gateMu
+	closing      bool             // by CloseGateways; guarded by gateMu
+	retired      sync.WaitGroup   // gates that drain
 }
 
 // New returns a proxy that knows nothing yet: calls wait for a snapshot. It opens nothing.
@@ -126,7 +128,7 @@ func New(o Options) *Proxy {
 	p := &Proxy{
 		o: o, meters: newMeters(o.Meters),
 		ups: map[string]*pool{}, draining: map[string][]*endpoint{},
-		bindings: map[*binding]bool{}, gates: map[string]*gate{},
+		bindings: map[*binding]bool{}, gates: map[string]*gate{}, gatesChanged: make(chan struct{}),
 	}
 	p.cur.Store(&compiled{listeners: map[string]*listener{}, upstreams: map[string]*upstream{}, replaced: make(chan struct{})})
 	return p

@@ -7,13 +7,13 @@
 //	                                       last good one, on disk
 //
 // Each revision is compiled once and swapped in whole. One that cannot be compiled
-// leaves the one before in force and shows as a condition of the System. Endpoint sets
+// leaves the one before in force and shows as the condition Routed of the System, as does
+// a gateway that cannot be opened, which the services behind it show, too. Endpoint sets
 // travel apart, because they change with every start and stop of an instance.
 package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -51,8 +51,12 @@ type Module struct {
 
 	mu      sync.Mutex
 	serial  uint64        // guarded by mu
+	refused string        // why the last revision could not be routed, or ""; guarded by mu
 	applied uint64        // revision in force, or refused; guarded by mu
 	changed chan struct{} // closed and replaced when applied changes; guarded by mu
+
+	tellMu sync.Mutex        // one telling at a time: an older word must not be the last
+	cutOff map[core.Ref]bool // services that were told to be out of reach; guarded by tellMu
 }
 
 var _ host.Module = (*Module)(nil)
@@ -63,7 +67,7 @@ func New(p Ports, px *proxy.Proxy, o Options) *Module {
 		o.Log = slog.Default()
 	}
 	o.Log = o.Log.With("part", "node")
-	return &Module{p: p, o: o, proxy: px, changed: make(chan struct{})}
+	return &Module{p: p, o: o, proxy: px, changed: make(chan struct{}), cutOff: map[core.Ref]bool{}}
 }
 
 // Name is the module's name.
@@ -83,6 +87,7 @@ func (m *Module) run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lives.Go(func() { m.follow(ctx, state.Revision) })
+	lives.Go(func() { m.followGateways(ctx) })
 	return m.proxy.Run(ctx, ready)
 }
 
@@ -133,18 +138,19 @@ func (m *Module) compile(state core.State) {
 	if err == nil {
 		err = m.proxy.Swap(s)
 	}
-	c := core.Condition{Type: "Routed", Status: core.True, Reason: "Routed", Message: "traffic follows the revision", Revision: state.Revision, Since: core.At(time.Now())}
+	refused := ""
 	if err != nil {
 		m.o.Log.Error("the revision cannot be routed; traffic goes on as before", "revision", state.Revision, "err", err)
-		c.Status, c.Reason, c.Message = core.False, "Refused", "traffic goes on by the snapshot before: "+err.Error()
+		refused = "traffic goes on by the snapshot before: " + err.Error()
 	} else if m.o.Dir != "" {
 		if err := snapshot.Save(filepath.Join(m.o.Dir, "snapshot"), snapshot.Saved{Snapshot: s}); err != nil {
 			m.o.Log.Warn("the snapshot could not be kept on disk", "err", err)
 		}
 	}
-	if sys, ok := state.System(); ok {
-		m.p.Observe(sys.Ref(), c)
-	}
+	m.mu.Lock()
+	m.refused = refused
+	m.mu.Unlock()
+	m.tell(state)
 	m.mu.Lock()
 	m.applied = max(m.applied, state.Revision)
 	close(m.changed)
@@ -186,14 +192,4 @@ func (m *Module) Endpoints(upstream string, eps []snapshot.Endpoint) {
 // Drained waits until nothing is in flight to the endpoint.
 func (m *Module) Drained(ctx context.Context, endpoint string) error {
 	return m.proxy.Drained(ctx, endpoint)
-}
-
-// Gateway gives the address at which the gateway is open, or why it is not.
-func (m *Module) Gateway(name string) (addr string, err error) {
-	for _, g := range m.proxy.Gateways() {
-		if g.Name == name {
-			return g.Bound, g.Err
-		}
-	}
-	return "", errors.New("is not declared yet")
 }

@@ -114,6 +114,7 @@ func (m *Module) Declare(c *host.Catalog) {
 	host.Owns(c, workload.ListenSection, checkListen)
 	host.Owns(c, workload.EnvSection, checkEnv)
 	host.Owns(c, workload.EnvFileSection, nil)
+	host.Beside(c, workload.EnvFileSection, checkEnvFile)
 	host.Owns(c, workload.HealthSection, checkHealth)
 	host.Owns(c, workload.ScaleSection, checkScale)
 	host.Owns(c, workload.StopSection, checkStop)

@@ -236,6 +236,9 @@ func printStatus(w io.Writer, s workload.Status) {
 	if s.Gateway != "" {
 		fmt.Fprintln(w, "gateway   ", s.Gateway)
 	}
+	if s.GatewayError != "" {
+		fmt.Fprintln(w, "gateway    is not open:", s.GatewayError)
+	}
 	if s.Admin != "" {
 		fmt.Fprintln(w, "dashboard ", s.Admin, "  (stoa dash gives a link that logs you in)")
 	}
@@ -243,7 +246,7 @@ func printStatus(w io.Writer, s workload.Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tSTATE\tREADY\tADDRESS\tRESTARTS\tREQ/S\tP99\tLAST ERROR")
 	for _, v := range s.Services {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(v.Address), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(v.LastError))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(v.Address), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(v.LastError)+again(v, time.Now()))
 	}
 	t.Flush()
 	if len(s.Unprotected) > 0 {
@@ -259,6 +262,23 @@ func readiness(v workload.Service) string {
 		return "-"
 	}
 	return fmt.Sprintf("%d/%d", v.Ready, v.Desired)
+}
+
+// again says when a service of which nothing runs is started the next time.
+func again(v workload.Service, now time.Time) string {
+	var next time.Time
+	for _, in := range v.Instances {
+		if in.RetryAt.IsZero() {
+			return ""
+		}
+		if next.IsZero() || in.RetryAt.Before(next) {
+			next = in.RetryAt.Time
+		}
+	}
+	if wait := next.Sub(now).Round(time.Second); !next.IsZero() && wait > 0 {
+		return " (again in " + wait.String() + ")"
+	}
+	return ""
 }
 
 func dash(s string) string {

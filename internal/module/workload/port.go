@@ -2,11 +2,8 @@ package workload
 
 import (
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"stoa/api/core"
@@ -38,31 +35,10 @@ func vacantPort(port int) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return &fault.Error{Subject: "port " + strconv.Itoa(port), Kind: fault.Unavailable, Err: err, Hint: "Declare another under listen, or let it be chosen: {env: PORT}."}
 	}
-	who := holder(port)
+	who := process.Holder(port)
 	if who == "" {
 		who = "another process"
 	}
 	return fault.New(fault.Unavailable, "port "+strconv.Itoa(port), "is taken by %s", who).
 		WithHint("End it, or let the port be chosen: listen: [{env: PORT}]. To see who has it: ss -ltnp")
-}
-
-// holder names the process that listens on a port: "nginx (process 812)"; "" if it cannot be seen.
-func holder(port int) string {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return "" // this system has none
-	}
-	var pids []int
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	for _, l := range process.Listening(pids) {
-		if int(l.Addr.Port()) == port {
-			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", l.PID))
-			return fmt.Sprintf("%s (process %d)", strings.TrimSpace(string(name)), l.PID)
-		}
-	}
-	return ""
 }

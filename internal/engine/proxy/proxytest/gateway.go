@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"stoa/api/fault"
 	"stoa/internal/engine/proxy"
@@ -61,7 +62,13 @@ func testGateway(t *testing.T, open func(proxy.Options) Engine) {
 	if code, _, _ := get(t, client(t, false), "http://"+first+"/"); code != 200 {
 		t.Errorf("the old address is closed while the new one cannot be opened: %d", code)
 	}
+	changed := b.GatewaysChanged()
 	taken.Close()
+	select {
+	case <-changed:
+	case <-time.After(patience):
+		t.Error("nobody was told that the freed port was taken")
+	}
 	eventually(t, "the freed port is taken", func() bool { return bound() == taken.Addr().String() })
 	eventually(t, "the old one is closed", func() bool {
 		c, err := net.Dial("tcp", first)
@@ -86,5 +93,55 @@ func testGateway(t *testing.T, open func(proxy.Options) Engine) {
 	}
 	if _, _, err := b.Bind("web>svc"); err == nil {
 		t.Error("Bind after Run has returned")
+	}
+}
+
+// testGatewaysClose: the listeners with an address take nothing new and finish what they
+// hold; those of services stay open.
+func testGatewaysClose(t *testing.T, open func(proxy.Options) Engine) {
+	b := newBench(t, open, func(s *snapshot.Snapshot) {
+		l := s.Listeners["gateway"]
+		l.Address = "127.0.0.1:0"
+		s.Listeners["gateway"] = l
+	})
+	came, goOn := make(chan bool, 1), make(chan bool)
+	b.serve(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			came <- true
+			<-goOn
+		}
+		fmt.Fprint(w, "done")
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan bool), make(chan error, 1)
+	go func() { ended <- b.Run(ctx, func() { close(ready) }) }()
+	<-ready
+	addr := b.Gateways()[0].Bound
+	answer := make(chan string, 1)
+	go func() { _, body, _ := get(t, client(t, false), "http://"+addr+"/slow"); answer <- body }()
+	<-came
+	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	b.CloseGateways(short) // the request is still in flight
+	if short.Err() == nil {
+		t.Error("it did not wait for the request in flight")
+	}
+	if c, err := net.Dial("tcp", addr); err == nil {
+		c.Close()
+		t.Error("a new connection is taken")
+	}
+	if code, _, _ := get(t, client(t, false), "http://"+b.mesh+"/"); code != 200 {
+		t.Errorf("a service that calls another gets %d", code)
+	}
+	closed := make(chan bool)
+	go func() { b.CloseGateways(t.Context()); close(closed) }()
+	close(goOn)
+	if got := <-answer; got != "done" {
+		t.Errorf("the request in flight was answered %q", got)
+	}
+	<-closed
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

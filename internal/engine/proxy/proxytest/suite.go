@@ -29,11 +29,14 @@ import (
 type Engine interface {
 	Swap(*snapshot.Snapshot) error
 	SetEndpoints(upstream string, eps []snapshot.Endpoint)
+	Close(upstream string, why snapshot.Closed)
 	Drained(ctx context.Context, endpointID string) error
 	Bind(name string) (addr string, release func(), err error)
 	Run(ctx context.Context, ready func()) error
 	Call(ctx context.Context, caller, upstream string, req *http.Request) (*http.Response, proxy.Outcome, error)
 	Gateways() []proxy.Gateway
+	GatewaysChanged() <-chan struct{}
+	CloseGateways(ctx context.Context)
 }
 
 var _ Engine = (*proxy.Proxy)(nil)
@@ -57,11 +60,13 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"refusals", testRefusals},
 		{"repeat", testRepeat},
 		{"hold", testHold},
+		{"closed", testClosed},
 		{"cancel", testCancel},
 		{"change", testChange},
 		{"call", testCall},
 		{"site", testSite},
 		{"gateway", testGateway},
+		{"gateways close", testGatewaysClose},
 		{"bounds", testBounds},
 		{"origin", testOrigin},
 		{"records", testRecords},
