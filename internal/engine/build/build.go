@@ -8,17 +8,11 @@
 package build
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
-	"time"
 
 	"stoa/api/fault"
 	"stoa/api/workload"
@@ -31,12 +25,6 @@ const (
 	Folder  = "folder"  // a tree in which a command runs
 	Static  = "static"  // a tree that the gateway serves
 )
-
-// MaxOutput is how much of a build's output is kept for its error, from the end.
-const MaxOutput = 16 << 10
-
-// killDelay is how long a cancelled build may take to end after SIGTERM.
-const killDelay = 5 * time.Second
 
 // Builder builds into a store. It may be used concurrently.
 type Builder struct {
@@ -161,97 +149,5 @@ func (b *Builder) without(root string, skip Skip) Skip {
 		}
 		info, err := os.Stat(filepath.Join(root, filepath.FromSlash(rel)))
 		return err == nil && slices.ContainsFunc(out, func(o os.FileInfo) bool { return os.SameFile(o, info) })
-	}
-}
-
-// An Error is a build that failed, with the end of what its tool said.
-type Error struct {
-	Service string
-	Argv    []string
-	Code    int    // exit code
-	Output  string // its end, at most MaxOutput bytes
-}
-
-func (e *Error) Error() string {
-	return fmt.Sprintf("%s exited with %d:\n%s", strings.Join(e.Argv[:min(2, len(e.Argv))], " "), e.Code, strings.TrimRight(e.Output, "\n"))
-}
-
-// tool runs argv in dir.
-func (b *Builder) tool(ctx context.Context, name, dir string, argv []string, env ...string) error {
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fault.New(fault.NotFound, dir, "there is no such folder").WithHint("Correct run.dir of %s.", name)
-	}
-	path, err := exec.LookPath(argv[0])
-	if err != nil {
-		return fault.New(fault.NotFound, argv[0], "%s is built with %s, which is not on PATH", name, argv[0]).WithHint("%s", Install(argv[0]))
-	}
-	cmd := exec.CommandContext(ctx, path, argv[1:]...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = killDelay
-	out := &output{log: func(line string) {
-		if b.Log != nil {
-			b.Log(name, line)
-		}
-	}}
-	cmd.Stdout, cmd.Stderr = out, out
-	err = cmd.Run()
-	out.flush()
-	switch exit := (*exec.ExitError)(nil); {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.As(err, &exit):
-		return &fault.Error{Op: "build", Subject: name, Kind: fault.Invalid, Err: &Error{Service: name, Argv: argv, Code: exit.ExitCode(), Output: out.tail.String()}}
-	case err != nil:
-		return fmt.Errorf("build %s: %w", name, err)
-	}
-	return nil
-}
-
-// Install says how a missing tool is come by.
-func Install(tool string) string {
-	switch tool {
-	case "go":
-		return "Install Go from https://go.dev/dl and see that go is on PATH."
-	case "node", "npm", "npx":
-		return "Install Node.js from https://nodejs.org and see that " + tool + " is on PATH."
-	case "python3", "python":
-		return "Install Python 3 and see that " + tool + " is on PATH."
-	}
-	return "Install " + tool + " and see that it is on PATH."
-}
-
-// output keeps the end of what a tool says and hands on its lines. exec writes to it
-// from one goroutine, because stdout and stderr are the same writer.
-type output struct {
-	log  func(string)
-	line bytes.Buffer // begun and not ended
-	tail bytes.Buffer
-}
-
-const maxLine = 4 << 10
-
-func (o *output) Write(p []byte) (int, error) {
-	for _, c := range p {
-		if c == '\n' || o.line.Len() >= maxLine {
-			o.log(o.line.String())
-			o.line.Reset()
-		}
-		if c != '\n' {
-			o.line.WriteByte(c)
-		}
-	}
-	o.tail.Write(p)
-	if extra := o.tail.Len() - MaxOutput; extra > 0 {
-		o.tail.Next(extra)
-	}
-	return len(p), nil
-}
-
-func (o *output) flush() {
-	if o.line.Len() > 0 {
-		o.log(o.line.String())
-		o.line.Reset()
 	}
 }
