@@ -16,6 +16,11 @@ type Expose struct {
 	Methods []string `json:"methods,omitempty" example:"[GET, POST]"`
 	// StripPrefix takes path off before the request is passed on: /orders/7 arrives as /7.
 	StripPrefix bool `json:"stripPrefix,omitempty"`
+	// Relaxed passes paths on that have more than one reading, byte for byte: with an empty
+	// segment (//), a dot segment, a needless escape (%41) or a byte that should be escaped.
+	// Undeclared, they are refused, since the service might read them as another path than the
+	// gateway did. Set it where the service takes such paths, and no other rule guards a part of them.
+	Relaxed bool `json:"relaxed,omitempty"`
 	// Listener names the port of the service; undeclared: the first.
 	Listener string `json:"listener,omitempty" example:"admin"`
 }

@@ -62,17 +62,18 @@ func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *re
 		return &refusal{reason: hop.BadRequest, status: 400, text: "Connection names " + bad}
 	}
 
-	hit := l.table.Match(r.Host, r.Method, path)
+	spelt := route.Spelt(path) // what is passed on is path, as it came
+	hit := l.table.Match(r.Host, r.Method, spelt)
 	if hit.Rule == nil || !hit.Rule.Relaxed {
-		if err := route.Canonical(path); err != nil {
+		if err := route.Canonical(spelt); err != nil {
 			return &refusal{reason: hop.BadPath, status: 400, text: "path: " + err.Error(), err: nil,
-				hint: "Send the path in its canonical form, or relax the route."}
+				hint: "Send the path in its canonical form, or set relaxed: true where the service exposes it."}
 		}
 	}
 	if hit.Rule == nil {
 		if hit.MethodMiss {
 			return &refusal{reason: hop.NoMethod, status: 405, text: r.Method + " " + path + " is not served",
-				allow: l.table.Allowed(r.Host, path)}
+				allow: l.table.Allowed(r.Host, spelt)}
 		}
 		return &refusal{reason: hop.NoRoute, status: 404, text: "no route for " + r.Method + " " + route.CleanHost(r.Host) + path,
 			hint: "See the routes: stoa explain route " + r.Method + " " + path}

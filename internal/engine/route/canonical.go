@@ -14,7 +14,8 @@ import (
 //   - escapes are whole, in upper-case hex, not of NUL, and not of a letter, digit, '-',
 //     '.', '_' or '~', which need none (RFC 3986, sections 2.1 and 2.3).
 //
-// So %2F stays %2F and %25 stays %25, and neither is a slash or a percent to anybody.
+// So %2F stays %2F and %25 stays %25, and neither is a slash or a percent to anybody. A
+// path as a client sends it goes through Spelt first.
 func Canonical(raw string) error {
 	if raw == "" || raw[0] != '/' {
 		return errors.New("want a path that begins with /")
@@ -42,6 +43,30 @@ func Canonical(raw string) error {
 		}
 	}
 	return nil
+}
+
+// Spelt gives a raw path with the hex digits of its escapes in upper case, which mean
+// the same (RFC 3986, section 6.2.2.1) and are how rules are written. curl and others send
+// lower case. It has the length of raw, and is raw where there is nothing to do.
+func Spelt(raw string) string {
+	var out []byte
+	for i := 0; i+2 < len(raw); i++ {
+		if raw[i] != '%' {
+			continue
+		}
+		for _, j := range [2]int{i + 1, i + 2} {
+			if c := raw[j]; 'a' <= c && c <= 'f' {
+				if out == nil {
+					out = []byte(raw)
+				}
+				out[j] = c - 'a' + 'A'
+			}
+		}
+	}
+	if out == nil {
+		return raw
+	}
+	return string(out)
 }
 
 func canonicalEscape(raw string, i int) error {

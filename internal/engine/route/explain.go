@@ -23,6 +23,7 @@ type Explanation struct {
 
 // Explain says for every rule why it matched, won or lost.
 func (t *Table) Explain(host, method, path string) Explanation {
+	path = Spelt(path)
 	e := Explanation{Host: CleanHost(host), Method: method, Path: path, Hit: t.Match(host, method, path)}
 	if err := Canonical(path); err != nil {
 		e.Canonical = err.Error()

@@ -203,6 +203,19 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
+func TestSpelt(t *testing.T) {
+	for raw, want := range map[string]string{
+		"": "", "/": "/", "/a": "/a", "/%2f": "/%2F", "/%c3%a9/%C3%a9": "/%C3%A9/%C3%A9", "/%": "/%", "/%a": "/%a", "/%aa": "/%AA", "/%%aa": "/%%AA", "/%zf": "/%zF", "/abc%25ab": "/abc%25ab",
+	} {
+		if got := Spelt(raw); got != want {
+			t.Errorf("Spelt(%q) = %q, want %q", raw, got, want)
+		}
+	}
+	if allocs := testing.AllocsPerRun(100, func() { Spelt("/orders/%2F/abc") }); allocs != 0 {
+		t.Errorf("a path that is spelt so already costs %v allocations", allocs)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	table := compile(t, up("all", "/", Prefix), up("orders", "/orders", Prefix), up("order", "/orders/{id}", Template, "GET"), host("x", up("other", "/", Prefix)))
 	e := table.Explain("", "GET", "/orders/7")

@@ -72,6 +72,14 @@ func TestFragment(t *testing.T) {
 	}
 }
 
+// A path that is relaxed is so at the gateway; no other is.
+func TestRelaxed(t *testing.T) {
+	got := rules(service("files", `[{"path":"/raw","relaxed":true},{"path":"/files"}]`))
+	if len(got) != 2 || !got[0].Relaxed || got[1].Relaxed {
+		t.Errorf("rules %+v, want the first relaxed and not the second", got)
+	}
+}
+
 func TestCheckExpose(t *testing.T) {
 	for _, c := range []struct {
 		name   string

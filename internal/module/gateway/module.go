@@ -80,7 +80,7 @@ func rules(doc core.Document) []route.Rule {
 	for i, e := range gateway.ExposeSection.Of(doc) {
 		r := route.Rule{
 			Name: doc.Name + " " + e.Host + e.Path, Host: e.Host, Kind: kind(e), Path: e.Path, Methods: e.Methods,
-			StripPrefix: e.StripPrefix, Source: fmt.Sprintf("%s expose[%d]", doc.Ref(), i),
+			StripPrefix: e.StripPrefix, Relaxed: e.Relaxed, Source: fmt.Sprintf("%s expose[%d]", doc.Ref(), i),
 		}
 		if len(e.Methods) > 0 {
 			r.Name += " " + strings.Join(e.Methods, ",")

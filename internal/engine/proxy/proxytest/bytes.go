@@ -37,10 +37,22 @@ func testBytes(t *testing.T, open func(proxy.Options) Engine) {
 	t.Run("a path that is not canonical is refused", func(t *testing.T) {
 		b := newBench(t, open)
 		b.serve(func(w http.ResponseWriter, r *http.Request) { t.Errorf("%s was passed on", r.RequestURI) })
-		for _, target := range []string{"//", "/a//b", "/a/../b", "/a/%2e%2E/b", "/.", "/a\\b", "/%00", "/%41", "/%2f", "/\xc3\xa9", "/a#b"} {
+		for _, target := range []string{"//", "/a//b", "/a/../b", "/a/%2e%2E/b", "/.", "/a\\b", "/%00", "/%41", "/%61", "/%2", "/\xc3\xa9", "/a#b"} {
 			got := raw(t, b.mesh, "GET "+target+" HTTP/1.1\r\nHost: svc\r\nConnection: close\r\n\r\n")
 			if statusOf(got) != 400 {
 				t.Errorf("%q: %q, want 400", target, got)
+			}
+		}
+	})
+	t.Run("lower-case escapes are matched as upper-case ones and passed on as they came", func(t *testing.T) {
+		b := newBench(t, open, rules(
+			route.Rule{Name: "all", Path: "/", Upstream: "svc", Methods: []string{"POST"}},
+			route.Rule{Name: "cafe", Path: "/caf%C3%A9", Upstream: "svc", StripPrefix: true}))
+		b.serve(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "[%s]", r.RequestURI) })
+		for _, target := range []string{"/caf%c3%a9/a%2fb?c=%2f", "/caf%C3%a9/a%2fb?c=%2f"} {
+			got := raw(t, b.mesh, "GET "+target+" HTTP/1.1\r\nHost: svc\r\nConnection: close\r\n\r\n")
+			if !strings.Contains(got, "[/a%2fb?c=%2f]") {
+				t.Errorf("%q came as %q", target, got)
 			}
 		}
 	})
