@@ -129,6 +129,7 @@ func New(o Options) *Platform {
 		Folder:    p.folderOf,
 		WorkDir:   p.workDir,
 		Endpoints: px.SetEndpoints,
+		Close:     px.Close,
 		Drained:   px.Drained,
 		Observe:   p.Board.Set,
 		Forget:    p.Board.Clear,
