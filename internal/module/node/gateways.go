@@ -26,10 +26,6 @@ func (m *Module) Gateway(name string) (addr string, err error) {
 	return "", fault.New(fault.NotFound, name, "is not declared yet")
 }
 
-// CloseGateways lets nothing new in from outside and waits until nothing of outside is
-// in flight, or ctx ends.
-func (m *Module) CloseGateways(ctx context.Context) { m.proxy.CloseGateways(ctx) }
-
 // unopened says why a gateway is not open where it is declared, who has its port, and
 // what to do; nil if it is open.
 func unopened(g proxy.Gateway) error {

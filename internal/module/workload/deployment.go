@@ -114,9 +114,12 @@ func (d *deployment) step(rel release, ready bool, state core.State) (retire, st
 	}
 	// Counted here, not before: who pauses sees either no slot, or the one that is started now.
 	d.desired = workload.ScaleSection.Of(rel.doc).Min
-	// When Stoa stops, retireAll comes after the stop is known: it sees every slot that is made here before.
-	if d.stopped || d.paused > 0 || d.loan != nil || d.m.isStopping() {
+	if d.stopped || d.paused > 0 || d.loan != nil {
 		d.desired = 0
+	}
+	// When Stoa stops, retireAll comes after the stop is known, in its turn: it sees every slot that is made here before.
+	if d.m.isStopping() {
+		return nil, nil
 	}
 	if d.want.id == "" { // nothing was ever releasable; what runs is of another form
 		return nil, nil
@@ -242,8 +245,10 @@ func (d *deployment) retireAll() int {
 // grace is how long a slot's instance may take to end.
 func (d *deployment) grace(s *slot) time.Duration {
 	g := workload.StopSection.Of(s.document()).Grace.D()
-	if most := d.m.o.StopGrace; most > 0 && d.m.isStopping() {
-		g = min(g, most)
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	if by := d.m.stopBy; !by.IsZero() {
+		g = min(g, max(0, time.Until(by)))
 	}
 	return g
 }

@@ -15,7 +15,8 @@
 // A release is what a slot is started from: artefacts, command, environment, addresses;
 // a document that changes in nothing of these replaces no instance.
 //
-// Instances end with Stoa: their shims see to it, however Stoa ends.
+// Instances end with Stoa: their shims see to it, however Stoa ends. A stop of Stoa ends
+// callers before what they use, within a bound; see shutdown.
 package workload
 
 import (
@@ -55,6 +56,8 @@ type Ports struct {
 	Close func(upstream string, why snapshot.Closed)
 	// Drained waits until nothing is in flight to the endpoint, or ctx ends.
 	Drained func(ctx context.Context, endpoint string) error
+	// CloseGateways lets nothing new in from outside and waits until nothing of outside is in flight, or ctx ends.
+	CloseGateways func(ctx context.Context)
 	// Observe records a condition; Forget drops all of a reference.
 	Observe func(core.Ref, core.Condition)
 	Forget  func(core.Ref)
@@ -75,6 +78,7 @@ type Ports struct {
 type Options struct {
 	BaseEnv   []string      // NAME=value that every instance gets: PATH, HOME, ...
 	StopGrace time.Duration // the most that a stop of the whole platform grants an instance; 0 means what it declares
+	Stagger   time.Duration // the most that what is used by others waits for these, then; 0 means 10 s, and never more than half of StopGrace
 }
 
 // Module is the capability.
@@ -89,6 +93,7 @@ type Module struct {
 	mu          sync.Mutex
 	deployments map[string]*deployment // by service; guarded by mu
 	stopping    bool                   // guarded by mu
+	stopBy      time.Time              // when every instance must have ended; zero: each has its own grace. Guarded by mu
 	runs        []workload.JobRun      // newest last, at most maxRuns; guarded by mu
 	lives       sync.WaitGroup         // slots and job runs
 
@@ -135,7 +140,7 @@ func (m *Module) Declare(c *host.Catalog) {
 	c.Part(life.Part{Name: "workload", Run: m.run})
 }
 
-// run lives until ctx ends and then retires every instance, all at once.
+// run lives until ctx ends, and then through the shutdown.
 func (m *Module) run(ctx context.Context, ready func()) error {
 	m.starter = process.New(process.Options{})
 	defer m.starter.Close()
@@ -150,17 +155,7 @@ func (m *Module) run(ctx context.Context, ready func()) error {
 	ready()
 	<-ctx.Done()
 
-	m.mu.Lock()
-	m.stopping = true
-	all := make([]*deployment, 0, len(m.deployments))
-	for _, d := range m.deployments {
-		all = append(all, d)
-	}
-	m.mu.Unlock()
-	for _, d := range all {
-		d.retireAll()
-	}
-	m.lives.Wait()
+	m.shutdown()
 	return nil
 }
 

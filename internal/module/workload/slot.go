@@ -27,6 +27,7 @@ type slot struct {
 	stop    context.CancelFunc
 	ctx     context.Context // ends when the slot is retired
 	replan  chan struct{}   // holds one: the document has changed; see adopt
+	gone    chan struct{}   // closed when it is over
 
 	mu       sync.Mutex
 	doc      core.Document // of the release, with what may change without a restart; guarded by mu, like all below
@@ -59,7 +60,7 @@ const (
 
 func newSlot(d *deployment, rel release) *slot {
 	ctx, stop := context.WithCancel(d.m.ctx)
-	return &slot{d: d, release: rel, doc: rel.doc, ctx: ctx, stop: stop, replan: make(chan struct{}, 1), phase: phaseWaiting}
+	return &slot{d: d, release: rel, doc: rel.doc, ctx: ctx, stop: stop, replan: make(chan struct{}, 1), gone: make(chan struct{}), phase: phaseWaiting}
 }
 
 // launch begins the slot's life.
@@ -67,6 +68,7 @@ func (s *slot) launch(run func()) {
 	s.d.m.lives.Go(func() {
 		run()
 		s.set(func() { s.ended, s.pid = true, 0 })
+		close(s.gone)
 		s.d.changed()
 	})
 }

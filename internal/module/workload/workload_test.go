@@ -108,6 +108,7 @@ type stage struct {
 
 	drained func(context.Context, string) error // set before the first service is declared
 	granted func() error                        // the same
+	quiet   func(context.Context)               // closes the gateways; set before the stop
 	shut    func()                              // stops the module and waits for it
 }
 
@@ -168,6 +169,11 @@ func newStage(t *testing.T) *stage {
 			s.empty = s.empty || len(s.eps[up]) > 0
 			s.eps[up], s.closed[up] = nil, why
 			s.told = append(s.told, telling{upstream: up})
+		},
+		CloseGateways: func(ctx context.Context) {
+			if s.quiet != nil {
+				s.quiet(ctx)
+			}
 		},
 		Drained: func(ctx context.Context, endpoint string) error {
 			if s.drained != nil {
