@@ -8,11 +8,11 @@ import (
 
 // CheckIn asks what is wrong with a blueprint.
 type CheckIn struct {
-	// Dir is the folder with the System's stoa.yaml; "" means the current folder.
-	Dir string `json:"dir,omitempty" arg:"DIR,optional" help:"folder with the System's stoa.yaml; default ."`
+	// Dir is the folder with the stoa.yaml of a System, or of a part of one; "" means the current folder.
+	Dir string `json:"dir,omitempty" arg:"DIR,optional" help:"folder with the stoa.yaml of a System, or of a part of one (default: this one)"`
 
 	// Env is the environment whose settings are laid over the blueprint; "" means each in turn.
-	Env string `json:"env,omitempty" flag:"env" help:"environment to check; default all"`
+	Env string `json:"env,omitempty" flag:"env" help:"environment to check (default: each)"`
 }
 
 // CheckOut is what was found.
@@ -21,6 +21,7 @@ type CheckOut struct {
 	Environments []string  `json:"environments"` // that were laid over
 	Files        int       `json:"files"`        // read
 	Documents    int       `json:"documents"`    // found in them
+	Part         bool      `json:"part"`         // there is no System among them: the folder is a part of one that is applied from elsewhere
 	Problems     []Problem `json:"problems"`     // ordered by file and line, those of one environment only after all others; empty means all is good
 }
 

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"stoa/internal/door/cli"
 	"stoa/internal/engine/artefact"
 	"stoa/internal/engine/build"
+	"stoa/internal/kernel/blueprint"
 	"stoa/internal/kernel/resources"
 	"stoa/internal/module/secrets"
 )
@@ -25,6 +27,7 @@ import (
 type ApplyIn struct {
 	Dir      string        `json:"dir,omitempty" arg:"DIR,optional" help:"folder of the blueprint (default: this one)"`
 	Env      string        `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
+	Source   string        `json:"source,omitempty" flag:"source" help:"name of the source whose documents these are (default: the folder)"`
 	Message  string        `json:"message,omitempty" flag:"message,m" help:"why, for the history"`
 	TakeOver bool          `json:"takeOver,omitempty" flag:"take-over" help:"documents of other sources that are named change hands"`
 	Wait     bool          `json:"wait,omitempty" flag:"wait" help:"wait until every service is ready"`
@@ -35,6 +38,7 @@ type ApplyIn struct {
 type PlanIn struct {
 	Dir      string `json:"dir,omitempty" arg:"DIR,optional" help:"folder of the blueprint (default: this one)"`
 	Env      string `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
+	Source   string `json:"source,omitempty" flag:"source" help:"name of the source whose documents these are (default: the folder)"`
 	TakeOver bool   `json:"takeOver,omitempty" flag:"take-over" help:"documents of other sources that are named change hands"`
 	ExitCode bool   `json:"exitCode,omitempty" flag:"exit-code" help:"exit with 0: nothing to do, 1: an error, 2: changes"`
 }
@@ -50,7 +54,9 @@ func (in PlanIn) FailureCode(code int) int {
 func applyCommand() cli.Command {
 	c := cli.Cmd("apply", "build what a blueprint declares, store it, and put it in force", "stoa apply examples/shop", apply)
 	c.More = "Builds here, stores programs, folders and contracts in the platform by their SHA-256, then commits\n" +
-		"everything as one revision. Deletes what this folder applied before and declares no more."
+		"everything as one revision. Deletes what this source applied before and declares no more. A source\n" +
+		"is a folder, or the name given by --source, for one that lies elsewhere each time. Several make up\n" +
+		"a system: one has the System, the others need none."
 	return c
 }
 
@@ -72,14 +78,14 @@ type change struct {
 func (c *change) close() { _ = os.RemoveAll(c.tmp) }
 
 // prepare reads and builds the blueprint in dir.
-func prepare(ctx context.Context, s *cli.Session, dir, env string) (*change, error) {
+func prepare(ctx context.Context, s *cli.Session, dir, env, source string) (*change, error) {
 	if dir == "" {
 		dir = "."
 	}
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(s.Dir, dir)
 	}
-	set, err := loadGood(ctx, s, dir, env)
+	set, err := load(ctx, s, dir, blueprint.Options{Env: env, Part: true})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +93,7 @@ func prepare(ctx context.Context, s *cli.Session, dir, env string) (*change, err
 	if err != nil {
 		return nil, err
 	}
-	c := &change{source: set.Dir, docs: set.Docs, tmp: tmp}
+	c := &change{source: cmp.Or(source, set.Dir), docs: set.Docs, tmp: tmp}
 	if sys, ok := set.State().System(); ok {
 		if f := secrets.FileOf(sys); f != "" {
 			c.leave = append(c.leave, f)
@@ -142,7 +148,7 @@ func (c *change) build(ctx context.Context, s *cli.Session) error {
 const codeChanges = 2
 
 func plan(ctx context.Context, s *cli.Session, in PlanIn) error {
-	c, err := prepare(ctx, s, in.Dir, in.Env)
+	c, err := prepare(ctx, s, in.Dir, in.Env, in.Source)
 	if err != nil {
 		return err
 	}
@@ -177,7 +183,7 @@ func show[T any](s *cli.Session, v T, print func(io.Writer, T)) error {
 }
 
 func apply(ctx context.Context, s *cli.Session, in ApplyIn) error {
-	c, err := prepare(ctx, s, in.Dir, in.Env)
+	c, err := prepare(ctx, s, in.Dir, in.Env, in.Source)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,9 @@
 //	                                 +-- problems, all at once ------+       touches
 //
 // An apply belongs to a source. It deletes only what its source applied and is not
-// among the documents any more; a document of another source is left alone, or is a
-// conflict when the documents name it too.
+// among the documents any more; a document of another source is left alone. If the
+// documents name it too, it is left alone as long as they say the same of it (two folders
+// may hold the same System), and a conflict when they do not.
 //
 // What is planned is exactly what is committed: Puts and Deletes go into one commit,
 // Reads say what they rest on. A rollback is a plan like any other, its documents come
@@ -69,6 +70,10 @@ func (p Planner) Plan(before core.State, docs []core.Document, scope Scope) Plan
 		d.Source = scope.Source
 		old, was := before.Docs[d.Ref()]
 		if was && old.Source != scope.Source && old.Source != "" && !scope.TakeOver {
+			if agree(old, d) { // both say it; it stays whose it is
+				b.leave(d.Ref())
+				continue
+			}
 			b.plan.Taken = append(b.plan.Taken, platform.Taken{Ref: d.Ref(), Owner: old.Source})
 		}
 		b.put(d)
@@ -160,6 +165,20 @@ func (b *builder) put(d core.Document) {
 	}
 	b.plan.Puts = append(b.plan.Puts, d)
 	b.plan.After.Docs[ref] = d
+}
+
+// agree says whether two documents differ in no more than where they are written.
+func agree(x, y core.Document) bool {
+	y.Source, y.File = x.Source, x.File
+	text, err := canonical(y)
+	return err == nil && bytes.Equal(x.Canonical(), text)
+}
+
+// leave notes a document that is among those of a source and stays as it is.
+func (b *builder) leave(ref core.Ref) {
+	if b.changes[ref] == nil {
+		b.changes[ref] = &platform.Change{Ref: ref, Action: platform.Same}
+	}
 }
 
 func (b *builder) delete(ref core.Ref) {

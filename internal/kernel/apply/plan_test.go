@@ -277,6 +277,30 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// Two sources may say the same of one document: it stays whose it is, is deleted only by
+// that one, and is a conflict again as soon as they differ.
+func TestSourcesThatAgree(t *testing.T) {
+	theirs := svc("a", "level", `"info"`)
+	theirs.Source, theirs.File = "/theirs", "stoa.yaml"
+	ours := svc("a", "level", `"info"`)
+	ours.File = "sub/stoa.yaml"
+	before := state("/ours", theirs)
+	p := planner().Plan(before, []core.Document{ours, svc("b")}, apply.Scope{Source: "/ours"})
+	if got, want := actions(p), "a:same b:created"; p.Err() != nil || got != want || p.After.Docs[ref("a")].Source != "/theirs" {
+		t.Fatalf("%s (%v), owner %s; want %s, and that it stays theirs", got, p.Err(), p.After.Docs[ref("a")].Source, want)
+	}
+	before = p.After
+	if p := planner().Plan(before, []core.Document{svc("b")}, apply.Scope{Source: "/ours"}); actions(p) != "b:same" {
+		t.Errorf("we say it no more: %s, want that it is left", actions(p))
+	}
+	if p := planner().Plan(before, nil, apply.Scope{Source: "/theirs"}); actions(p) != "a:deleted" {
+		t.Errorf("they say it no more: %s, want it deleted", actions(p))
+	}
+	if p := planner().Plan(before, []core.Document{svc("a"), svc("b")}, apply.Scope{Source: "/ours"}); !fault.Is(p.Err(), fault.Conflict) {
+		t.Errorf("we say something else: %v, want a conflict", p.Err())
+	}
+}
+
 // A rollback brings back what was, of all sources or of one, artefacts included.
 func TestRestore(t *testing.T) {
 	withArtefact := func(name, digest string) core.Document {

@@ -38,6 +38,20 @@ func CheckState(cat *host.Catalog, st core.State) []host.Finding {
 	return out
 }
 
+// checkBeside is CheckState for what documents say of the files beside them.
+func checkBeside(cat *host.Catalog, st core.State) []host.Finding {
+	var out []host.Finding
+	for _, ref := range st.Refs() {
+		d := st.Docs[ref]
+		for _, s := range cat.SectionsOf(ref.Kind) {
+			if s.Beside != nil && d.Has(s.Name) && len(out) < host.MaxFindings {
+				s.Beside(host.NewChecker(d, st, s.Name, &out), d.Sections[s.Name])
+			}
+		}
+	}
+	return out
+}
+
 // Strict says what is wrong with the form of a document that comes as JSON: unknown kind
 // or sections, bad name, unknown fields, wrong types, bad values. A document without
 // findings may be stored and checked (CheckState).

@@ -46,6 +46,13 @@ import (
 // Options tune Load. The zero value is a good default.
 type Options struct {
 	Env string // environment to lay over; "" means dev
+
+	// Part takes a folder without a System for a part of one, which is applied from
+	// elsewhere: what its documents refer to and is not here may be there.
+	Part bool
+
+	// Beside looks at the files that documents name too: that they are there and can be read.
+	Beside bool
 }
 
 // A Set is a blueprint as read. It is immutable.
@@ -57,6 +64,7 @@ type Set struct {
 	Problems []api.Problem   // ordered by file and position
 	Files    []string        // absolute paths of the files read, ordered
 	Folders  []string        // absolute paths of the folder and of those included: where a new stoa.yaml would be found
+	Part     bool            // it has no System: see Options.Part
 
 	drafts map[core.Ref]*draft
 }
@@ -87,7 +95,7 @@ func Load(ctx context.Context, dir string, cat *host.Catalog, o Options) (*Set, 
 		return nil, fmt.Errorf("blueprint folder: %w", err)
 	}
 	l := &loader{
-		ctx: ctx, cat: cat, dir: abs, env: cmp.Or(o.Env, api.DefaultEnvironment),
+		ctx: ctx, cat: cat, dir: abs, o: o, env: cmp.Or(o.Env, api.DefaultEnvironment),
 		shapes: shapesOf(cat), seen: map[string]bool{}, byRef: map[core.Ref]*draft{}, counts: map[string]int{},
 	}
 	if err := l.readRoot(); err != nil {
@@ -96,7 +104,11 @@ func Load(ctx context.Context, dir string, cat *host.Catalog, o Options) (*Set, 
 	if err := l.readIncludes(); err != nil {
 		return nil, err
 	}
-	if l.system == nil && !l.unread {
+	switch {
+	case l.system != nil || l.unread:
+	case o.Part:
+		l.part = true
+	default:
 		l.report(api.Position{File: l.files[0].rel}, "", "", RuleSystem, "there is no System", "add a document with kind: System and a name to "+api.FileName)
 	}
 	l.overlay()
@@ -109,6 +121,7 @@ type loader struct {
 	ctx    context.Context
 	cat    *host.Catalog
 	dir    string // absolute, root of the blueprint
+	o      Options
 	env    string
 	shapes shapes
 
@@ -121,6 +134,7 @@ type loader struct {
 	drafts       []*draft
 	byRef        map[core.Ref]*draft
 	system       *draft   // the System, once it is read
+	part         bool     // there is no System, nor need be
 	unread       bool     // whether the name of some document is not known, so that what seems to be missing may be that one
 	environments []string // see Set.Envs
 	problems     []api.Problem
@@ -172,13 +186,17 @@ func (l *loader) check() {
 		st.Docs[d.doc.Ref()] = d.doc
 	}
 	e := newEchoes(l.drafts)
-	for _, f := range CheckState(l.cat, st) {
+	found := CheckState(l.cat, st)
+	if l.o.Beside {
+		found = append(found, checkBeside(l.cat, st)...)
+	}
+	for _, f := range found {
 		d := l.byRef[f.Ref]
 		if d == nil {
 			l.report(api.Position{}, f.Ref.String(), f.Path, RuleReference, f.Msg, f.Hint)
 			continue
 		}
-		if d.touches(f.Path) || f.Dangling && l.unread || !f.Dangling && e.may(d, f) {
+		if d.touches(f.Path) || f.Dangling && (l.unread || l.part) || !f.Dangling && e.may(d, f) {
 			continue
 		}
 		rule := ruleOf(l.cat, f)
@@ -201,7 +219,7 @@ func ruleOf(cat *host.Catalog, f host.Finding) string {
 }
 
 func (l *loader) set() *Set {
-	s := &Set{Dir: l.dir, Env: l.env, Envs: l.environments, Folders: l.folders, drafts: l.byRef}
+	s := &Set{Dir: l.dir, Env: l.env, Envs: l.environments, Folders: l.folders, Part: l.part, drafts: l.byRef}
 	for _, d := range l.drafts {
 		if !d.stub {
 			s.Docs = append(s.Docs, d.doc)

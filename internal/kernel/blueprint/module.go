@@ -64,11 +64,11 @@ func check(ctx context.Context, c *host.Catalog, in api.CheckIn) (api.CheckOut, 
 	if in.Dir == "" {
 		in.Dir = "."
 	}
-	set, err := Load(ctx, in.Dir, c, Options{Env: in.Env})
+	set, err := Load(ctx, in.Dir, c, Options{Env: in.Env, Part: true, Beside: true})
 	if err != nil {
 		return api.CheckOut{}, err
 	}
-	out := api.CheckOut{Dir: in.Dir, Environments: []string{set.Env}, Files: len(set.Files), Documents: len(set.Docs), Problems: append([]api.Problem{}, set.Problems...)}
+	out := api.CheckOut{Dir: in.Dir, Part: set.Part, Environments: []string{set.Env}, Files: len(set.Files), Documents: len(set.Docs), Problems: append([]api.Problem{}, set.Problems...)}
 	if in.Env != "" {
 		return out, nil
 	}
@@ -80,7 +80,7 @@ func check(ctx context.Context, c *host.Catalog, in api.CheckIn) (api.CheckOut, 
 		if env == set.Env {
 			continue
 		}
-		other, err := Load(ctx, in.Dir, c, Options{Env: env})
+		other, err := Load(ctx, in.Dir, c, Options{Env: env, Part: true, Beside: true})
 		if err != nil {
 			return api.CheckOut{}, err
 		}
@@ -101,11 +101,13 @@ func printCheck(w io.Writer, out api.CheckOut) {
 	for _, p := range out.Problems {
 		fmt.Fprintln(w, p.In(out.Dir))
 	}
-	switch n := len(out.Problems); n {
-	case 0:
-		fmt.Fprintf(w, "%s, no problems\n", plural(out.Documents, "document"))
-	default:
-		fmt.Fprintf(w, "%s, %s\n", plural(out.Documents, "document"), plural(n, "problem"))
+	found := "no problems"
+	if n := len(out.Problems); n > 0 {
+		found = plural(n, "problem")
+	}
+	fmt.Fprintf(w, "%s, %s\n", plural(out.Documents, "document"), found)
+	if out.Part {
+		fmt.Fprintln(w, "There is no System here: this is a part of one that is applied from elsewhere. What it refers to there is checked by stoa plan.")
 	}
 }
 

@@ -33,6 +33,10 @@ const externalRun = "external"
 func (l *loader) overlay() {
 	names := []string{api.DefaultEnvironment}
 	defer func() { l.environments = names }()
+	if l.part && l.env != api.DefaultEnvironment {
+		l.report(api.Position{File: l.files[0].rel}, "", "", RuleEnvironment,
+			fmt.Sprintf("there is no environment %q: this folder has no System, in which environments are written", l.env), "leave --env away")
+	}
 	if l.system == nil {
 		return
 	}

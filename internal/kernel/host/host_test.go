@@ -41,8 +41,9 @@ func TestContradictionsPanic(t *testing.T) {
 			host.Owns(c, paint, nil)
 			host.Owns(c, core.Section[colour]{Kind: "Thing"}, nil)
 		},
-		"a section of no kind": func(c *host.Catalog) { host.Owns(c, paint, nil) },
-		"an operation twice":   func(c *host.Catalog) { host.Handle(c, read, do, nil); host.Handle(c, read, do, nil) },
+		"a section of no kind":       func(c *host.Catalog) { host.Owns(c, paint, nil) },
+		"files of another's section": func(c *host.Catalog) { kind(c); host.Beside(c, paint, nil) },
+		"an operation twice":         func(c *host.Catalog) { host.Handle(c, read, do, nil); host.Handle(c, read, do, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

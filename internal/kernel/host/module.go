@@ -103,6 +103,8 @@ type Section struct {
 	Default          any          // a value of Type
 	// Check reports what is wrong with raw, which decodes as Type, to k.
 	Check func(k *Checker, raw json.RawMessage)
+	// Beside does the same with what the section says of files; nil if it says nothing.
+	Beside func(k *Checker, raw json.RawMessage)
 }
 
 // Owns declares that the calling module makes section s true and how it is checked.
@@ -120,18 +122,33 @@ func Owns[T any](c *Catalog, s core.Section[T], check func(*Checker, T)) {
 	c.Sections = append(c.Sections, Section{
 		Kind: s.Kind, Name: s.Name, Help: s.Help, Owner: c.owner,
 		Type: reflect.TypeFor[T](), Default: def,
-		Check: func(k *Checker, raw json.RawMessage) {
-			if check == nil {
-				return
-			}
-			v, err := s.Decode(raw)
-			if err != nil {
-				k.Bad("", fmt.Sprintf("%v", err), "")
-				return
-			}
-			check(k, v)
-		},
+		Check: decoding(s, check),
 	})
+}
+
+// Beside declares how section s, which the calling module owns, is held against the files
+// that lie beside its document. That is not pure, and only done where they are: by who
+// reads the blueprint from its folder, never by a platform that is sent documents.
+func Beside[T any](c *Catalog, s core.Section[T], check func(*Checker, T)) {
+	i := slices.IndexFunc(c.Sections, func(o Section) bool { return o.Kind == s.Kind && o.Name == s.Name && o.Owner == c.owner })
+	if i < 0 {
+		panic(fmt.Sprintf("host: module %s looks beside section %q of %s, which it does not own", c.owner, s.Name, s.Kind))
+	}
+	c.Sections[i].Beside = decoding(s, check)
+}
+
+func decoding[T any](s core.Section[T], check func(*Checker, T)) func(*Checker, json.RawMessage) {
+	return func(k *Checker, raw json.RawMessage) {
+		if check == nil {
+			return
+		}
+		v, err := s.Decode(raw)
+		if err != nil {
+			k.Bad("", fmt.Sprintf("%v", err), "")
+			return
+		}
+		check(k, v)
+	}
 }
 
 // SectionsOf gives the sections of a kind in the order of their declaration.

@@ -234,7 +234,7 @@ func TestAgreedPlan(t *testing.T) {
 // A document of another source is named with its owner, and changes hands only if asked.
 func TestTakeOver(t *testing.T) {
 	b := newBench(t)
-	b.apply("/theirs", svc("a"))
+	b.apply("/theirs", svc("a", use{"b", core.Duration(s)}), svc("b"))
 	_, text := do(b, api.PlanOp, api.PlanIn{Source: "/ours", Documents: []core.Document{svc("a")}})
 	if !strings.Contains(text, "service/a belongs to /theirs\nIt cannot be applied, unless with --take-over\n") {
 		t.Fatalf("plan:\n%s", text)

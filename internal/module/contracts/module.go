@@ -5,10 +5,14 @@
 package contracts
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"stoa/api/contracts"
+	"stoa/internal/engine/build"
 	"stoa/internal/kernel/host"
 )
 
@@ -26,6 +30,24 @@ func (Module) Name() string { return "contracts" }
 // Declare states the section.
 func (Module) Declare(c *host.Catalog) {
 	host.Owns(c, contracts.ContractSection, check)
+	host.Beside(c, contracts.ContractSection, beside)
+}
+
+// beside sees that the documents are there.
+func beside(k *host.Checker, ct contracts.Contract) {
+	for _, f := range []struct{ path, file string }{{"openapi", ct.OpenAPI}, {"proto", ct.Proto}} {
+		if f.file == "" || !filepath.IsLocal(filepath.FromSlash(f.file)) {
+			continue // not there, or told by check
+		}
+		info, err := os.Stat(filepath.Join(build.DirOf(k.Doc), filepath.FromSlash(f.file)))
+		var p *fs.PathError
+		switch {
+		case errors.As(err, &p):
+			k.Bad(f.path, f.file+" cannot be read: "+p.Err.Error(), "make the file, or correct its name")
+		case err == nil && !info.Mode().IsRegular():
+			k.Bad(f.path, f.file+" is no file", "name the document itself")
+		}
+	}
 }
 
 func check(k *host.Checker, ct contracts.Contract) {
