@@ -27,7 +27,19 @@ const (
 	maxRetries   = 10
 )
 
+// reserved are the names that no service may have: they stand for something else
+// wherever it is shown who calls whom and who said what.
+var reserved = map[string]string{
+	"gateway": "the gateway, through which the outside calls,",
+	"stoa":    "Stoa itself",
+}
+
 func checkRun(k *host.Checker, r workload.Run) {
+	if why := reserved[k.Doc.Name]; why != "" {
+		whole := *k
+		whole.Section = "" // it is the document's name that is wrong
+		whole.Bad("name", fmt.Sprintf("%q is the name of %s in graphs, traces, rates and lines", k.Doc.Name, why), "give the service another name")
+	}
 	var forms []string
 	for _, f := range []struct {
 		name string

@@ -130,6 +130,15 @@ func TestChecks(t *testing.T) {
 	}
 }
 
+// A service is not named as something that is shown beside services.
+func TestReservedNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"gateway": `name: "gateway" is the name of the gateway`, "stoa": `name: "stoa" is the name of Stoa itself`, "gateway-api": "", "stoas": "",
+	} {
+		expect(t, name, findings(declared(core.KindService, name, "run", `{"go":"."}`)), want)
+	}
+}
+
 func expect(t *testing.T, given string, found []host.Finding, want string) {
 	t.Helper()
 	var got []string
