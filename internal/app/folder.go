@@ -43,6 +43,7 @@ func (f folder) journal() string   { return filepath.Join(f.root, "journal") }
 func (f folder) artefacts() string { return filepath.Join(f.root, "artefacts") }
 func (f folder) stores() string    { return filepath.Join(f.root, "stores") }
 func (f folder) work() string      { return filepath.Join(f.root, "work") }
+func (f folder) programs() string  { return filepath.Join(f.work(), ".bin") } // links named as the programs that they lead to
 func (f folder) logs() string      { return filepath.Join(f.root, "telemetry", "logs") }
 
 // openFolder makes the data folder, or checks the one that is there.

@@ -76,6 +76,29 @@ func (s *Store) Has(digest string) bool {
 	return err == nil
 }
 
+// Size gives how many bytes the files of the artefact have together.
+func (s *Store) Size(digest string) (int64, error) {
+	p, err := s.Path(digest)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	err = filepath.WalkDir(p, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("artefact %s: %w", digest, err)
+	}
+	return n, nil
+}
+
 func (s *Store) place(digest string) (string, error) {
 	h, ok := strings.CutPrefix(digest, prefix)
 	if b, err := hex.DecodeString(h); !ok || err != nil || len(b) != sha256.Size || strings.ToLower(h) != h {
