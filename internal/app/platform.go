@@ -398,7 +398,7 @@ func (p *Platform) programOf(digest, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(p.opened.Load().folder.work(), ".bin", filepath.Base(path)[:16])
+	dir := filepath.Join(p.opened.Load().folder.programs(), filepath.Base(path)[:16])
 	link := filepath.Join(dir, name)
 	if to, err := os.Readlink(link); err == nil && to == path {
 		return link, nil
