@@ -129,12 +129,13 @@ func (s State) Refs() []Ref {
 	return slices.SortedFunc(maps.Keys(s.Docs), Ref.Compare)
 }
 
-// System gives the System document; ok is false while none was applied.
+// System gives the System document, of which a state that was checked has at most one; ok
+// is false while none was applied.
 func (s State) System() (d Document, ok bool) {
 	for r, doc := range s.Docs {
-		if r.Kind == KindSystem {
-			return doc, true
+		if r.Kind == KindSystem && (!ok || r.Name < d.Name) {
+			d, ok = doc, true
 		}
 	}
-	return Document{}, false
+	return d, ok
 }

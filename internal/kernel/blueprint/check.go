@@ -22,6 +22,7 @@ import (
 func CheckState(cat *host.Catalog, st core.State) []host.Finding {
 	var out []host.Finding
 	once := map[string]any{}
+	checkSystems(st, &out)
 	contexts := slices.ContainsFunc(slices.Collect(maps.Keys(st.Docs)), func(r core.Ref) bool { return r.Kind == core.KindContext })
 	for _, ref := range st.Refs() {
 		if len(out) >= host.MaxFindings {
@@ -36,6 +37,20 @@ func CheckState(cat *host.Catalog, st core.State) []host.Finding {
 		}
 	}
 	return out
+}
+
+// checkSystems refuses a second System: gateway and secrets are those of one.
+func checkSystems(st core.State, out *[]host.Finding) {
+	systems := st.Of(core.KindSystem)
+	if len(systems) < 2 {
+		return
+	}
+	var of []string
+	for _, d := range systems {
+		of = append(of, strings.TrimSuffix(fmt.Sprintf("%s of %s", d.Ref(), d.Source), " of "))
+	}
+	host.NewChecker(systems[0], st, "", out).Bad("", "a platform runs one System, here are "+strings.Join(of, " and "),
+		"take the System out of one folder, which makes it a part of the other's; delete the one that is no longer wanted; or run another platform, with --data")
 }
 
 // checkBeside is CheckState for what documents say of the files beside them.

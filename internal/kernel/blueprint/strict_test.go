@@ -71,6 +71,19 @@ uses[1].service: there is no Service "nothing-like-it"; valid: a, b`
 	}
 }
 
+func TestASecondSystemIsRefused(t *testing.T) {
+	st := core.State{Docs: map[core.Ref]core.Document{}}
+	for _, d := range []core.Document{{Kind: "System", Name: "shop", Source: "/a"}, {Kind: "System", Name: "other", Source: "/b"}} {
+		if got := findings(blueprint.CheckState(catalog(), st)); got != "" {
+			t.Errorf("with %d Systems: got\n%s", len(st.Docs), got)
+		}
+		st.Docs[d.Ref()] = d
+	}
+	if got := findings(blueprint.CheckState(catalog(), st)); !strings.HasPrefix(got, ": a platform runs one System, here are system/other of /b and system/shop of /a; take") {
+		t.Errorf("with two Systems: got\n%s", got)
+	}
+}
+
 func TestChecksStopCollecting(t *testing.T) {
 	uses := "[" + strings.TrimSuffix(strings.Repeat(`{"service":"x"},`, 5000), ",") + "]"
 	d := core.Document{Kind: "Service", Name: "a", Sections: map[string]json.RawMessage{"uses": json.RawMessage(uses)}}
