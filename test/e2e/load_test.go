@@ -14,6 +14,7 @@ import (
 
 // A load sends requests from some clients at once until it is stopped, and counts.
 type load struct {
+	method       string
 	sent, failed atomic.Int64
 	mu           sync.Mutex
 	why          map[string]int // guarded by mu
@@ -23,8 +24,14 @@ type load struct {
 
 // begin starts clients that ask for url, one request after the other each.
 func begin(t *testing.T, url string, clients int) *load {
+	return beginWith(t, http.MethodGet, url, clients)
+}
+
+// beginWith is begin for any method. A GET that was lost with its connection is repeated
+// on the way, a POST by nobody: with POST, what is lost is seen.
+func beginWith(t *testing.T, method, url string, clients int) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{why: map[string]int{}, cancel: cancel}
+	l := &load{method: method, why: map[string]int{}, cancel: cancel}
 	transport := &http.Transport{MaxIdleConnsPerHost: clients}
 	for range clients {
 		l.lives.Go(func() {
@@ -39,7 +46,15 @@ func begin(t *testing.T, url string, clients int) *load {
 }
 
 func (l *load) one(c *http.Client, url string) {
-	resp, err := c.Get(url)
+	var body io.Reader
+	if l.method == http.MethodPost {
+		body = strings.NewReader("a body")
+	}
+	req, err := http.NewRequest(l.method, url, body)
+	var resp *http.Response
+	if err == nil {
+		resp, err = c.Do(req)
+	}
 	l.sent.Add(1)
 	if err == nil {
 		b, rerr := io.ReadAll(resp.Body)

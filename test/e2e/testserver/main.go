@@ -3,11 +3,14 @@
 //
 //	GET  /readyz      200 once it is ready ($READY_AFTER after its start)
 //	GET  /            $ANSWER, and the id of the process
-//	GET  /slow?ms=N   the same after N milliseconds
+//	ANY  /slow?ms=N   the same after N milliseconds
 //	GET  /sse?n=N     N server-sent events, 20 ms apart
 //	POST /echo        the body as it comes, piece by piece, and the trailer X-Sum: bytes
-//	GET  /call/NAME/  what service NAME answers at /, called at $NAME_URL
+//	GET  /call/NAME/  what service NAME answers at /, called at $NAME_URL once the file of ?until=FILE is there
 //	GET  /upgrade     switches to the protocol "echo": every byte comes back
+//	GET  /websocket   a WebSocket on which every message comes back
+//	GET  /events      server-sent events: what is posted there
+//	ANY  /via/NAME/X  what service NAME answers at /X, called at $NAME_ADDR, streamed or upgraded
 package main
 
 import (
@@ -35,7 +38,7 @@ func main() {
 		}
 	})
 	mux.HandleFunc("GET /{$}", answer)
-	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		ms, _ := strconv.Atoi(r.FormValue("ms"))
 		select {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
@@ -69,6 +72,12 @@ func main() {
 		w.Header().Set("X-Sum", strconv.Itoa(sum))
 	})
 	mux.HandleFunc("GET /call/{name}/", func(w http.ResponseWriter, r *http.Request) {
+		if f := r.FormValue("until"); f != "" {
+			fmt.Println("waits for", f)
+			for _, err := os.Stat(f); err != nil && r.Context().Err() == nil; _, err = os.Stat(f) {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
 		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, os.Getenv(strings.ToUpper(r.PathValue("name"))+"_URL")+"/", nil)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
@@ -99,6 +108,11 @@ func main() {
 		_ = rw.Flush()
 		_, _ = bufio.NewReader(rw).WriteTo(c)
 	})
+	mux.HandleFunc("GET /websocket", websocket)
+	hub := &events{audience: map[chan string]bool{}}
+	mux.HandleFunc("GET /events", hub.listen)
+	mux.HandleFunc("POST /events", hub.post)
+	mux.HandleFunc("/via/{name}/{path...}", via)
 	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("PORT"), Handler: mux}
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true)
