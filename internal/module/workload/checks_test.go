@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"stoa/api/core"
 	"stoa/api/workload"
+	"stoa/internal/engine/process"
 	"stoa/internal/kernel/host"
 )
 
@@ -218,6 +220,51 @@ func TestVeil(t *testing.T) {
 		if got := string(v.hide([]byte(in))); got != want {
 			t.Errorf("hide(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+// A secret that lies across two pieces of a long line is hidden, wherever the cut falls,
+// and nothing else is lost or doubled.
+func TestSecretAcrossPieces(t *testing.T) {
+	const text = "a hunter2-long and xhunterhunter2 hunter2-hunter2-longest; MIIEvQIBADANBg, the end"
+	v := newVeil([]string{"hunter2-long", "hunter2", "hunter2-longest", "MIIEvQIBADANBg", "hunterhunter2"})
+	want := string(v.hide([]byte(text)))
+	for i := range len(text) {
+		for j := i; j < len(text); j++ {
+			var s seam
+			got := ""
+			for _, piece := range []struct {
+				text string
+				more bool
+			}{{text[:i], true}, {text[i:j], true}, {text[j:], false}} {
+				got += string(v.hide(s.join(v, []byte(piece.text), piece.more)))
+			}
+			if got != want {
+				t.Fatalf("cut at %d and %d: %q, want %q", i, j, got, want)
+			}
+		}
+	}
+	var s seam
+	if got := string(s.join(veil{}, []byte("no secrets"), true)); got != "no secrets" {
+		t.Errorf("without secrets %q was shown at once", got)
+	}
+}
+
+// A program's secret is hidden in however many writes it comes, and across the pieces of
+// a line that is longer than a sink takes at once.
+func TestSecretInPieces(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	long := strings.Repeat("x", process.MaxLine-7) // planted-secret lies across its end
+	s.declare(job(s, `printf 'said plan'; printf 'ted-sec'; printf 'ret.\n'
+		x='xxxxxxxxxxxxxxxx'; i=0; while [ $i -lt 12 ]; do x=$x$x; i=$((i+1)); done
+		printf '%.`+strconv.Itoa(len(long))+`splanted-secret and more\n' "$x"`, ""), service("serve"))
+	s.until("the job has run", func() bool { return len(s.endpoints()) == 1 })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := strings.Join(s.lines, "")
+	if !slices.Contains(s.lines, "said [redacted].") || !strings.Contains(all, long+"[redacted] and more") || strings.Contains(all, "planted") || strings.Contains(all, "d-secret") {
+		t.Errorf("%d lines, %.200q ... %.200q", len(s.lines), all, all[max(0, len(all)-200):])
 	}
 }
 

@@ -363,5 +363,10 @@ func (t *tailer) lines() []string {
 
 // sink gives what takes one stream of a program's output.
 func (m *Module) sink(out *tailer, service, instance, stream string) process.Sink {
-	return func(line []byte, _ bool) { m.p.Line(service, instance, stream, out.add(line)) }
+	var line seam // of this stream: a sink is called by one goroutine at a time
+	return func(piece []byte, more bool) {
+		if text := line.join(out.veil, piece, more); len(text) > 0 || !more {
+			m.p.Line(service, instance, stream, out.add(text))
+		}
+	}
 }

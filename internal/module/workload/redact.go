@@ -56,6 +56,46 @@ func (v veil) hide(line []byte) []byte {
 	return line
 }
 
+// cut gives where text, which goes on in another piece, can be cut so that no secret lies
+// across: what is before is whole, what is after may be the beginning of one.
+func (v veil) cut(text []byte) int {
+	at := len(text)
+	if len(v.words) > 0 {
+		at = max(0, at-len(v.words[0])+1) // a longer beginning would be all of it
+	}
+	for moved := true; moved; { // it lies before what lies across, however they overlap
+		moved = false
+		for _, w := range v.words {
+			from := max(0, at-len(w)+1)
+			if i := bytes.Index(text[from:min(len(text), at+len(w)-1)], w); i >= 0 && from+i < at {
+				at, moved = from+i, true
+			}
+		}
+	}
+	return at
+}
+
+// A seam puts a line together that comes in pieces, as far as a secret may lie across
+// two of them. Its zero value has nothing pending. Writes of a program need no seam: a
+// line is whole, in however many it came, up to process.MaxLine. What a program itself
+// breaks over lines, other than where the secret does, is not found.
+type seam struct{ pending []byte }
+
+// join gives what of the line can be shown now: all of it if more is not set.
+func (s *seam) join(v veil, piece []byte, more bool) []byte {
+	text := piece
+	if len(s.pending) > 0 {
+		text = slices.Concat(s.pending, piece)
+	}
+	s.pending = nil
+	if !more {
+		return text
+	}
+	at := v.cut(text)
+	s.pending = slices.Clone(text[at:])
+	return text[:at]
+}
+
 // maxEvidenceLine is how much of a line is kept as evidence, in bytes: conditions are
 // held in memory and sent whole.
 const maxEvidenceLine = 1 << 10
