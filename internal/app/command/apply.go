@@ -93,12 +93,7 @@ func prepare(ctx context.Context, s *cli.Session, dir, env, source string) (*cha
 	if err != nil {
 		return nil, err
 	}
-	c := &change{source: cmp.Or(source, set.Dir), docs: set.Docs, tmp: tmp}
-	if sys, ok := set.State().System(); ok {
-		if f := secrets.FileOf(sys); f != "" {
-			c.leave = append(c.leave, f)
-		}
-	}
+	c := &change{source: cmp.Or(source, set.Dir), docs: set.Docs, leave: secrets.FilesOf(set), tmp: tmp}
 	if c.store, err = artefact.Open(filepath.Join(tmp, "artefacts")); err != nil {
 		c.close()
 		return nil, err
@@ -115,7 +110,7 @@ const buildsAtOnce = 2
 
 // build builds every document and tells every failure.
 func (c *change) build(ctx context.Context, s *cli.Session) error {
-	b := &build.Builder{Out: c.store, Leave: func() []string { return c.leave }}
+	b := &build.Builder{Out: c.store, Leave: func() []string { return c.leave }, Warn: func(name, text string) { s.Talk("%-14s %s", name, text) }}
 	failed := 0
 	b.Documents(ctx, slices.Clone(c.docs), buildsAtOnce, func(d core.Document, m build.Made) {
 		if m.Err != nil {

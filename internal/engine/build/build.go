@@ -11,8 +11,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"stoa/api/fault"
 	"stoa/api/workload"
@@ -37,6 +39,7 @@ type Builder struct {
 	// It may be nil, and is called concurrently.
 	Leave func() []string
 	Log   func(service, line string) // receives the output of tools, a line at a time; may be nil
+	Warn  func(service, text string) // receives what to know of a build that succeeds; nil means Log
 }
 
 // Service builds a service whose blueprint lies in dir. It gives the digests by role;
@@ -58,7 +61,7 @@ func (b *Builder) Service(ctx context.Context, name, dir string, run workload.Ru
 		if info, err := os.Stat(root); err != nil || !info.IsDir() {
 			return nil, fault.New(fault.NotFound, root, "there is no such folder").WithHint("Make it, or correct run.static of %s.", name)
 		}
-		return one(Static)(b.Out.PutTree(root, b.without(root, skip)))
+		return one(Static)(b.Out.PutTree(root, b.without(name, root, skip)))
 	}
 	return nil, nil
 }
@@ -126,28 +129,48 @@ func (b *Builder) folder(ctx context.Context, name, dir string, cmd []string, sk
 			return "", err
 		}
 	}
-	return b.Out.PutTree(dir, b.without(dir, skip))
+	return b.Out.PutTree(dir, b.without(name, dir, skip))
 }
 
-// without is skip that leaves out what is to be left as well.
-func (b *Builder) without(root string, skip Skip) Skip {
-	if b.Leave == nil {
-		return skip
-	}
+// without is skip that leaves out what is to be left as well, and what looks like secrets
+// that nobody has declared here, which it says: a dotenv file that only its owner may read.
+func (b *Builder) without(name, root string, skip Skip) Skip {
 	var out []os.FileInfo
-	for _, p := range b.Leave() {
-		if info, err := os.Stat(p); err == nil {
-			out = append(out, info)
+	if b.Leave != nil {
+		for _, p := range b.Leave() {
+			if info, err := os.Stat(p); err == nil {
+				out = append(out, info)
+			}
 		}
-	}
-	if len(out) == 0 {
-		return skip
 	}
 	return func(rel string, isDir bool) bool {
 		if skip != nil && skip(rel, isDir) {
 			return true
 		}
 		info, err := os.Stat(filepath.Join(root, filepath.FromSlash(rel)))
-		return err == nil && slices.ContainsFunc(out, func(o os.FileInfo) bool { return os.SameFile(o, info) })
+		switch {
+		case err != nil:
+			return false
+		case slices.ContainsFunc(out, func(o os.FileInfo) bool { return os.SameFile(o, info) }):
+			return true
+		case info.Mode().IsRegular() && info.Mode().Perm()&0o077 == 0 && dotenv(path.Base(rel)):
+			if warn := b.warn(); warn != nil {
+				warn(name, rel+" is left out: it is no part of a release while only its owner may read it (chmod 0644 if it holds no secrets)")
+			}
+			return true
+		}
+		return false
 	}
+}
+
+func (b *Builder) warn() func(service, text string) {
+	if b.Warn != nil {
+		return b.Warn
+	}
+	return b.Log
+}
+
+// dotenv says whether a file is named as those with settings and secrets are: .env, .env.local, prod.env.
+func dotenv(base string) bool {
+	return strings.HasSuffix(base, ".env") || strings.HasPrefix(base, ".env.")
 }

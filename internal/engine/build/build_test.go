@@ -142,6 +142,35 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// A dotenv file that only its owner may read is published by nobody who has not said so.
+func TestPrivateDotenvIsLeftOut(t *testing.T) {
+	dir := folder(t, map[string]string{"server.js": "x", "prod.env": "PW=x", ".env": "PW=y", "sub/.env.local": "PW=z", "public.env": "COLOR=red", "key": "k"})
+	for _, private := range []string{"prod.env", ".env", "sub/.env.local", "key"} {
+		if err := os.Chmod(filepath.Join(dir, private), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := builder(t)
+	var said []string
+	b.Log = func(_, line string) { said = append(said, line) }
+	made, err := b.Service(t.Context(), "web", dir, workload.Run{Static: "."}, Ignore(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := b.Out.Path(made[Static])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"server.js": true, "public.env": true, "key": true, "prod.env": false, ".env": false, "sub/.env.local": false} {
+		if _, err := os.Stat(filepath.Join(root, name)); (err == nil) != want {
+			t.Errorf("%s in the artefact: %v, want %v", name, err == nil, want)
+		}
+	}
+	if len(said) != 3 {
+		t.Errorf("said %q, want a line for each of three files", said)
+	}
+}
+
 func service(t *testing.T, sections map[string]string) core.Document {
 	d := core.Document{Kind: core.KindService, Name: "web", Source: "/sys", File: "web/stoa.yaml", Sections: map[string]json.RawMessage{}}
 	for name, raw := range sections {

@@ -31,6 +31,7 @@ package blueprint
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -67,7 +68,12 @@ type Set struct {
 	Part     bool            // it has no System: see Options.Part
 
 	drafts map[core.Ref]*draft
+	said   map[string][]json.RawMessage
 }
+
+// Said gives what the System says in a section: for all environments, and in each of them
+// what it lays over. A section that decodes gives values that do, if not all fields of them.
+func (s *Set) Said(section string) []json.RawMessage { return s.said[section] }
 
 // State gives the documents as a state at revision 0.
 func (s *Set) State() core.State {
@@ -133,10 +139,11 @@ type loader struct {
 
 	drafts       []*draft
 	byRef        map[core.Ref]*draft
-	system       *draft   // the System, once it is read
-	part         bool     // there is no System, nor need be
-	unread       bool     // whether the name of some document is not known, so that what seems to be missing may be that one
-	environments []string // see Set.Envs
+	system       *draft                       // the System, once it is read
+	part         bool                         // there is no System, nor need be
+	unread       bool                         // whether the name of some document is not known, so that what seems to be missing may be that one
+	environments []string                     // see Set.Envs
+	said         map[string][]json.RawMessage // see Set.Said
 	problems     []api.Problem
 	counts       map[string]int // of problems, by file
 }
@@ -219,7 +226,7 @@ func ruleOf(cat *host.Catalog, f host.Finding) string {
 }
 
 func (l *loader) set() *Set {
-	s := &Set{Dir: l.dir, Env: l.env, Envs: l.environments, Folders: l.folders, Part: l.part, drafts: l.byRef}
+	s := &Set{Dir: l.dir, Env: l.env, Envs: l.environments, Folders: l.folders, Part: l.part, drafts: l.byRef, said: l.said}
 	for _, d := range l.drafts {
 		if !d.stub {
 			s.Docs = append(s.Docs, d.doc)

@@ -40,6 +40,12 @@ func (l *loader) overlay() {
 	if l.system == nil {
 		return
 	}
+	l.said = map[string][]json.RawMessage{}
+	for _, name := range systemSettings {
+		if raw, ok := l.system.doc.Sections[name]; ok {
+			l.said[name] = append(l.said[name], raw)
+		}
+	}
 	if envs := l.system.environments; envs != nil {
 		w := l.overlayWalker()
 		for k, v := range w.fields(envs, fieldEnvironments) {
@@ -177,6 +183,10 @@ func (l *loader) lay(w *walker, d *draft, name string, n *yaml.Node, path string
 	s := l.shapes.of(sec)
 	in := l.laying(w, d, name, path, chosen)
 	v, ok := in.value(n, s, want{partial: true}, name)
+	if ok && d == l.system {
+		raw, _ := json.Marshal(v) // comes from value: cannot fail
+		l.said[name] = append(l.said[name], raw)
+	}
 	if !ok || !chosen || d.stub {
 		return
 	}

@@ -11,6 +11,7 @@ package secrets
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -153,11 +154,34 @@ func needed(state core.State) bool {
 // FileOf gives where a System says that the secrets are, or "". It is absolute, unless the
 // System was applied by a name instead of from a folder.
 func FileOf(sys core.Document) string {
-	f := secrets.SecretsSection.Of(sys).File
-	if f == "" || filepath.IsAbs(f) {
-		return f
+	return fileOf(sys, secrets.SecretsSection.Of(sys))
+}
+
+func fileOf(sys core.Document, s secrets.Secrets) string {
+	if s.File == "" || filepath.IsAbs(s.File) {
+		return s.File
 	}
-	return filepath.Join(sys.Source, filepath.Dir(filepath.FromSlash(sys.File)), f)
+	return filepath.Join(sys.Source, filepath.Dir(filepath.FromSlash(sys.File)), s.File)
+}
+
+// FilesOf gives the files of secrets of all environments of a blueprint, of which none
+// belongs into an artefact, whichever is in force.
+func FilesOf(set *blueprint.Set) []string {
+	sys, ok := set.State().System()
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, raw := range set.Said(secrets.SecretsSection.Name) {
+		var s secrets.Secrets
+		if json.Unmarshal(raw, &s) != nil {
+			continue // a problem of the set
+		}
+		if f := fileOf(sys, s); f != "" {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // names gives the secrets that a service's env asks for, sorted.
