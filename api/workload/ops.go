@@ -40,7 +40,7 @@ type Service struct {
 	Ready     int        `json:"ready"`
 	Desired   int        `json:"desired"`
 	Updated   int        `json:"updated"`             // ready instances of the release in force
-	Revision  uint64     `json:"revision"`            // that its instances were last looked at for
+	Revision  uint64     `json:"revision"`            // that its instances, and the ways to it, were last looked at for
 	Address   string     `json:"address,omitempty"`   // of the first ready instance
 	Restarts  int        `json:"restarts"`            // how often an instance that had been ready ended and was started again
 	Rate      float64    `json:"rate"`                // requests per second over the last 10 s
@@ -71,7 +71,9 @@ type ServiceIn struct {
 }
 
 // StatusIn asks for the status.
-type StatusIn struct{}
+type StatusIn struct {
+	Service string `json:"service,omitempty" arg:"SERVICE,optional" help:"only this service (default: all)"`
+}
 
 // Done says what an operation has done, in a sentence.
 type Done struct {

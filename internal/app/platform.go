@@ -326,6 +326,7 @@ func (p *Platform) facts(s *apiworkload.Status) {
 	for i := range s.Services {
 		v := &s.Services[i]
 		ref := core.Ref{Kind: core.KindService, Name: v.Name}
+		v.Revision = min(v.Revision, p.node.At())
 		if c, ok := p.Board.One(ref, "Routed"); ok && c.Status == core.False && v.LastError == "" {
 			v.LastError, v.Blocked = c.Message, c.Message
 		}

@@ -104,7 +104,7 @@ func (m *Module) follow(ctx context.Context, from uint64) {
 				break
 			}
 			from = ev.Revision.Revision
-			if state := m.p.State(); state.Revision > m.at() {
+			if state := m.p.State(); state.Revision > m.At() {
 				m.compile(state)
 			}
 		}
@@ -115,7 +115,8 @@ func (m *Module) follow(ctx context.Context, from uint64) {
 	}
 }
 
-func (m *Module) at() uint64 {
+// At gives the revision that traffic follows, or that was refused.
+func (m *Module) At() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.applied
