@@ -10,8 +10,9 @@
 //	plant FILE VALUE            write VALUE in base64, as a control of absent
 //	[!] absent VALUE PATH...    look for VALUE in files, as it is, in base64, in hex
 //
-// and run the programs stoa (the real one), server (a service, see server_test.go) and get
-// (an HTTP request through the gateway). Every story has a data folder, a runtime folder and
+// and run the programs stoa (the real one), server (a service, see server_test.go), get
+// (an HTTP request through the gateway), terminal (which gives a program a terminal) and
+// events (which reads what dev --json has written). Every story has a data folder, a runtime folder and
 // ports of its own, and finds them in STOA_DATA, STOA_RUNTIME, STOA_GATEWAY and STOA_ADMIN.
 package script
 
@@ -38,7 +39,7 @@ import (
 const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"server": serve, "get": request})
+	testscript.Main(m, map[string]func(){"server": serve, "get": request, "terminal": terminal, "events": events})
 }
 
 func TestStories(t *testing.T) {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -16,11 +17,12 @@ import (
 	"stoa/internal/door/cli"
 )
 
+// detachedVariable marks a stoa dev whose start somebody waits for, who sees of it only
+// what it says when it ends.
+const detachedVariable = "STOA_DETACHED"
+
 // detach starts stoa dev again in a session of its own and waits until all is ready.
 func detach(ctx context.Context, s *cli.Session, data string, limit core.Duration) error {
-	if platformRuns(ctx, data, s.Getenv) {
-		return fault.New(fault.Conflict, data, "a platform runs there already").WithHint("stoa status shows it; stoa down ends it.")
-	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
@@ -36,19 +38,17 @@ func detach(ctx context.Context, s *cli.Session, data string, limit core.Duratio
 	defer log.Close()
 	cmd := exec.Command(exe, withoutDetach(s.Args)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, log, log
+	cmd.Env = append(os.Environ(), detachedVariable+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("detach: %w", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	wait := limit.D()
-	if wait == 0 {
-		wait = 5 * time.Minute
-	}
+	wait := cmp.Or(limit.D(), defaultWait)
 	ready := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the wait below, whose answer nobody needs then
 	go func() { ready <- upAndReady(ctx, s, data, wait) }()
 	select {
 	case <-ended:
@@ -56,8 +56,11 @@ func detach(ctx context.Context, s *cli.Session, data string, limit core.Duratio
 		fmt.Fprint(s.Stderr, string(b))
 		return fault.New(fault.Unavailable, "stoa dev", "ended before all was ready").WithHint("Its output is above, and in %s.", logName)
 	case err := <-ready:
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%w\nIt goes on in the background: stoa status shows it, stoa down ends it; its output is in %s.", err, logName)
+		}
 		if err != nil {
-			return fmt.Errorf("%w (it goes on: stoa status, stoa down; its output is in %s)", err, logName)
+			return err
 		}
 	}
 	socket, err := client.FindSocket(data, s.Getenv)
@@ -78,7 +81,11 @@ func detach(ctx context.Context, s *cli.Session, data string, limit core.Duratio
 
 // upAndReady waits until the platform of data answers, and every service is ready.
 func upAndReady(ctx context.Context, s *cli.Session, data string, limit time.Duration) error {
+	by := time.Now().Add(limit)
 	for !platformRuns(ctx, data, s.Getenv) {
+		if time.Now().After(by) {
+			return &fault.Error{Subject: data, Kind: fault.Unavailable, Err: overdue(fmt.Sprintf("no platform answers there after %s", limit))}
+		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
@@ -94,7 +101,7 @@ func upAndReady(ctx context.Context, s *cli.Session, data string, limit time.Dur
 		return err
 	}
 	defer c.Close()
-	return untilReady(ctx, c, 0, limit)
+	return readyBy(ctx, c, 0, by, limit)
 }
 
 // withoutDetach gives the command line without the flag.

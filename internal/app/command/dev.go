@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,7 +39,7 @@ type DevIn struct {
 	Secrets  string        `json:"secrets,omitempty" flag:"secrets" help:"file of secrets, NAME=value lines, mode 0600"`
 	Fresh    bool          `json:"fresh,omitempty" flag:"fresh" help:"throw the data of all services away first"`
 	Wait     bool          `json:"wait,omitempty" flag:"wait" help:"wait until all is ready, run the command after --, stop, and exit as it did"`
-	Timeout  core.Duration `json:"timeout,omitempty" flag:"timeout" help:"how long --wait and -d wait (default 5m)"`
+	Timeout  core.Duration `json:"timeout,omitempty" flag:"timeout" help:"how long --wait and -d wait until all is ready (default 5m)"`
 	Attach   string        `json:"attach,omitempty" flag:"attach" help:"a service that you start yourself, in a debugger: its environment is printed"`
 	Load     int           `json:"load,omitempty" flag:"load" help:"run the job named load with LOAD_RATE set to this many requests a second"`
 	Detach   bool          `json:"detach,omitempty" flag:"detach,d" help:"go on in the background once all is ready; stoa down ends it"`
@@ -81,6 +83,14 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 	} else if !filepath.IsAbs(data) {
 		data = filepath.Join(s.Dir, data)
 	}
+	if in.Load > 0 {
+		if err := hasLoad(set); err != nil {
+			return err
+		}
+	}
+	if err := alone(ctx, s, data); err != nil {
+		return err
+	}
 	if in.Detach {
 		return detach(ctx, s, data, in.Timeout)
 	}
@@ -118,17 +128,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 
 // loadGood reads a blueprint and prints every problem.
 func loadGood(ctx context.Context, s *cli.Session, dir, env string) (*blueprint.Set, error) {
-	set, err := blueprint.Load(ctx, dir, app.New(app.Options{}).Catalog, blueprint.Options{Env: env})
-	if err != nil {
-		return nil, err
-	}
-	if n := len(set.Problems); n > 0 {
-		for _, pr := range set.Problems {
-			fmt.Fprintln(s.Stderr, pr.In(relative(s.Dir, set.Dir)))
-		}
-		return nil, fault.New(fault.Invalid, relative(s.Dir, set.Dir), "%s", problems(n)).WithHint("Correct them; stoa check %s tells whether all is well.", relative(s.Dir, set.Dir))
-	}
-	return set, nil
+	return load(ctx, s, dir, blueprint.Options{Env: env})
 }
 
 func problems(n int) string {
@@ -199,7 +199,8 @@ type developer struct {
 	forget bool      // what was kept of jobs, because the data is fresh
 
 	c    *client.Client
-	view view
+	view *view
+	by   time.Time // when --wait and --load have waited for as long as they may
 }
 
 func (d *developer) run(ctx context.Context) error {
@@ -219,7 +220,8 @@ func (d *developer) run(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	}
-	d.view = newView(d.s, d.p, c, d.set)
+	d.view = newView(d.s, d.p, c, d.set, d.since)
+	d.by = d.since.Add(d.limit())
 	if d.forget { // jobs have run against data that is gone
 		if err := d.p.ForgetMarks(ctx, "workload/job/"); err != nil {
 			cancel()
@@ -252,7 +254,8 @@ func (d *developer) work(ctx context.Context) error {
 	defer lives.Wait()
 	defer cancel()
 	began := make(chan struct{})
-	var once sync.Once
+	var once, rest, refused sync.Once
+	results := make(chan error, 4) // one of each that can send
 	settled := make(chan struct{})
 	loop, err := develop.New(develop.Ports{
 		Catalog: d.p.Catalog, Observe: d.p.Board.Set,
@@ -265,16 +268,20 @@ func (d *developer) work(ctx context.Context) error {
 			return rev, err
 		},
 		Tell: func(e develop.Event) {
-			if e.Kind == develop.Settled {
-				close(settled)
-			}
 			d.view.event(e)
+			switch {
+			case e.Kind == develop.Settled:
+				rest.Do(func() { close(settled) })
+			case e.Kind == develop.Refused && !e.Retried && d.unattended() && !over(began):
+				refused.Do(func() {
+					results <- fault.New(fault.Invalid, d.view.dir, "is not in force: %s", d.view.refused()).WithHint("%s", e.Hint)
+				})
+			}
 		},
 	}, d.set, develop.Options{Dir: d.set.Dir, Env: d.in.Env, Services: d.in.Services, Cache: filepath.Join(d.p.Data(), "build"), Leave: []string{d.p.Data(), absolute(d.s.Dir, d.in.Secrets)}, Since: d.since})
 	if err != nil {
 		return err
 	}
-	results := make(chan error, 4)
 	lives.Go(func() { loop.Run(ctx, d.p.Artefacts(), !d.in.NoWatch) })
 	lives.Go(func() { d.view.follow(ctx) })
 	if d.in.Attach != "" {
@@ -286,17 +293,13 @@ func (d *developer) work(ctx context.Context) error {
 	}
 	if d.in.Load > 0 {
 		lives.Go(func() {
-			if wait(ctx, settled) && d.allReady(ctx) == nil {
+			if wait(ctx, began) {
 				d.load(ctx)
 			}
 		})
 	}
 	if d.in.Wait {
-		lives.Go(func() {
-			if wait(ctx, settled) {
-				results <- d.command(ctx)
-			}
-		})
+		lives.Go(func() { results <- d.command(ctx, settled) })
 	}
 	select {
 	case err := <-results:
@@ -305,6 +308,16 @@ func (d *developer) work(ctx context.Context) error {
 		return nil
 	case <-d.p.Done():
 		return nil
+	}
+}
+
+// over says whether a channel is closed.
+func over(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -351,102 +364,101 @@ func quoted(kv string) string {
 	return name + "='" + strings.ReplaceAll(v, "'", `'\''`) + "'"
 }
 
-// load runs the job named load until ctx ends.
+// loadJob is the job that --load runs.
+const loadJob = "load"
+
+// hasLoad fails if the blueprint declares no job for --load.
+func hasLoad(set *blueprint.Set) error {
+	var jobs []string
+	for _, d := range set.Docs {
+		if d.Kind == core.KindJob {
+			jobs = append(jobs, d.Name)
+		}
+	}
+	if slices.Contains(jobs, loadJob) {
+		return nil
+	}
+	text := "--load runs the job named load, and the blueprint declares no job"
+	if len(jobs) > 0 {
+		text = "--load runs the job named load, and the blueprint declares only " + strings.Join(jobs, ", ")
+	}
+	return fault.New(fault.NotFound, "job/"+loadJob, "%s", text).
+		WithHint("Declare one (kind: Job, name: load, of: SERVICE, with go: or command:); it finds LOAD_RATE, requests a second, and GATEWAY_URL in its environment.")
+}
+
+// load runs the job named load once every service is ready, until ctx ends. Why they are
+// not is said whenever the reason changes.
 func (d *developer) load(ctx context.Context) {
+	for said := ""; ; {
+		err := readyBy(ctx, d.c, 0, d.by, d.limit())
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			break
+		}
+		if text := err.Error(); text != said {
+			said = text
+			d.view.say("load: waits until all is ready; %v", err)
+		}
+		select {
+		case <-time.After(loadRetry):
+		case <-ctx.Done():
+			return
+		}
+	}
 	url, err := d.p.GatewayURL()
 	if err != nil {
-		d.view.say("--load: %v", err)
+		d.view.say("load: %v %s", err, fault.HintOf(err))
 		return
 	}
 	d.view.say("load: %d requests a second through %s", d.in.Load, url)
-	run, err := client.Call(ctx, d.c, workload.JobRunOp, workload.JobIn{Job: "load", Env: map[string]string{"LOAD_RATE": strconv.Itoa(d.in.Load), "GATEWAY_URL": url}})
+	run, err := client.Call(ctx, d.c, workload.JobRunOp, workload.JobIn{Job: loadJob, Env: map[string]string{"LOAD_RATE": strconv.Itoa(d.in.Load), "GATEWAY_URL": url}})
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		d.view.say("--load: %v %s", err, fault.HintOf(err))
+		d.view.say("load: %v. %s", err, fault.HintOf(err))
 	default:
 		d.view.say("load: the job ended: %s", run.State)
 	}
 }
 
-// allReady waits until every service is ready.
-func (d *developer) allReady(ctx context.Context) error {
-	limit := d.in.Timeout.D()
-	if limit == 0 {
-		limit = 5 * time.Minute
-	}
-	return untilReady(ctx, d.c, 0, limit)
-}
+// loadRetry is how long --load waits before it looks again at services that were not ready.
+const loadRetry = time.Second
 
-// untilReady waits until every service of a platform is ready with what the revision
-// asks for. One that cannot become ready by itself is an error at once.
-func untilReady(ctx context.Context, c *client.Client, revision uint64, limit time.Duration) error {
-	deadline := time.Now().Add(limit)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		status, err := client.Call(ctx, c, workload.StatusOp, workload.StatusIn{})
-		if err != nil {
-			return err
-		}
-		var waits []string
-		for _, v := range status.Services {
-			if v.Blocked != "" && v.Revision >= revision {
-				return hopeless(v)
-			}
-			switch v.State {
-			case workload.StateReady, workload.StateExternal, workload.StateStopped:
-				if v.Revision < revision {
-					waits = append(waits, v.Name)
-				}
-				continue
-			case workload.StateFailed:
-				return hopeless(v)
-			case workload.StateCrashing, workload.StateRolling:
-				if v.LastError != "" && restartsOf(v) >= 4 {
-					return hopeless(v)
-				}
-			}
-			waits = append(waits, v.Name)
-		}
-		if len(waits) == 0 && len(status.Services) > 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fault.New(fault.Unavailable, strings.Join(waits, ", "), "not ready within %s: %w", limit, context.DeadlineExceeded).WithHint("See stoa status.")
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+// unattended says whether nobody is there to correct what keeps the system from starting.
+func (d *developer) unattended() bool { return d.in.Wait || d.s.Getenv(detachedVariable) != "" }
 
-func hopeless(v workload.Service) error {
-	return fault.New(fault.Unavailable, "service/"+v.Name, "is %s: %s", v.State, v.LastError).WithHint("See stoa why %s", v.Name)
-}
+// limit is how long --wait and --load wait for services.
+func (d *developer) limit() time.Duration { return cmp.Or(d.in.Timeout.D(), defaultWait) }
 
-// restartsOf gives how often an instance that is not ready was started again.
-func restartsOf(v workload.Service) (most int) {
-	for _, in := range v.Instances {
-		if in.State != "ready" {
-			most = max(most, in.Restarts)
-		}
+// allReady waits until everything was built and every service is ready.
+func (d *developer) allReady(ctx context.Context, settled <-chan struct{}) error {
+	late := time.NewTimer(time.Until(d.by))
+	defer late.Stop()
+	select {
+	case <-settled:
+	case <-late.C: // what is not ready is told all the same
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return most
+	err := readyBy(ctx, d.c, 0, d.by, d.limit())
+	if why := d.view.refused(); err != nil && ctx.Err() == nil && why != "" {
+		return fmt.Errorf("%w\n  the blueprint is not in force: %s", err, why)
+	}
+	return err
 }
 
 // command runs what --wait was given, with the addresses in its environment.
-func (d *developer) command(ctx context.Context) error {
-	if err := d.allReady(ctx); err != nil {
+func (d *developer) command(ctx context.Context, settled <-chan struct{}) error {
+	if err := d.allReady(ctx, settled); err != nil {
 		return err
 	}
 	url, err := d.p.GatewayURL()
 	if err != nil {
 		return err
 	}
-	d.view.say("all ready; running %s", strings.Join(d.in.Command, " "))
+	d.view.say("running %s", strings.Join(d.in.Command, " "))
 	return execute(ctx, d.s, d.in.Command, []string{"STOA_GATEWAY_URL=" + url, "STOA_ADMIN_URL=" + d.p.AdminURL(), "STOA_DATA=" + d.p.Data(), childVariable + "="})
 }
 

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"stoa/api/core"
 	"stoa/api/fault"
+	"stoa/api/gateway"
 	"stoa/api/workload"
 	"stoa/client"
 	"stoa/internal/app"
@@ -27,7 +29,9 @@ import (
 
 // DoctorIn are the arguments of stoa doctor.
 type DoctorIn struct {
-	Dir string `json:"dir,omitempty" arg:"DIR,optional" help:"folder of a blueprint, whose tools are looked for (default: this one, if there is one)"`
+	Dir     string `json:"dir,omitempty" arg:"DIR,optional" help:"folder of a blueprint, whose tools are looked for (default: this one, if there is one)"`
+	Gateway string `json:"gateway,omitempty" flag:"gateway" env:"STOA_GATEWAY" help:"address at which the gateway is to open (default: the System's, else 127.0.0.1:8080)"`
+	Admin   string `json:"admin,omitempty" flag:"admin" env:"STOA_ADMIN" help:"address of dashboard and admin API (default 127.0.0.1:7070)"`
 }
 
 // A Finding is one thing that the doctor looked at.
@@ -70,8 +74,9 @@ func doctor(ctx context.Context, s *cli.Session, in DoctorIn) error {
 	if filepath.IsAbs(in.Dir) {
 		dir = in.Dir
 	}
+	gate := gateway.DefaultListen
 	if _, err := os.Stat(filepath.Join(dir, "stoa.yaml")); err == nil {
-		tools(ctx, dir, add)
+		gate = tools(ctx, dir, add)
 	} else if in.Dir != "" {
 		add("blueprint", false, "there is no stoa.yaml in "+in.Dir, "Make one: stoa init "+in.Dir)
 	} else {
@@ -84,8 +89,9 @@ func doctor(ctx context.Context, s *cli.Session, in DoctorIn) error {
 		add("data folder", true, data+map[bool]string{true: ", in use by a running platform", false: ""}[running], "")
 		space(data, add)
 	}
-	for _, p := range []struct{ name, addr string }{{"gateway port", "127.0.0.1:8080"}, {"admin port", "127.0.0.1:7070"}} {
-		port(p.name, p.addr, running, add)
+	port("gateway port", cmp.Or(in.Gateway, gate), in.Gateway != "", running, add)
+	if in.Admin != "none" { // of stoa server: no listener
+		port("admin port", cmp.Or(in.Admin, "127.0.0.1:7070"), in.Admin != "", running, add)
 	}
 	limits(add)
 	if err := show(s, d, printDiagnosis); err != nil {
@@ -97,12 +103,17 @@ func doctor(ctx context.Context, s *cli.Session, in DoctorIn) error {
 	return nil
 }
 
-// tools looks for what a blueprint's services are built and run with.
-func tools(ctx context.Context, dir string, add func(string, bool, string, string)) {
+// tools looks for what a blueprint's services are built and run with. It gives the
+// address at which the System wants the gateway.
+func tools(ctx context.Context, dir string, add func(string, bool, string, string)) (gate string) {
+	gate = gateway.DefaultListen
 	set, err := blueprint.Load(ctx, dir, app.New(app.Options{}).Catalog, blueprint.Options{})
 	if err != nil {
 		add("blueprint", false, err.Error(), fault.HintOf(err))
-		return
+		return gate
+	}
+	if sys, ok := set.State().System(); ok {
+		gate = gateway.GatewaySection.Of(sys).Listen
 	}
 	add("blueprint", len(set.Problems) == 0, fmt.Sprintf("%s, %s, %s", dir, count(len(set.Docs), "document"), count(len(set.Problems), "problem")), "stoa check "+dir)
 	users := map[string][]string{}
@@ -132,6 +143,7 @@ func tools(ctx context.Context, dir string, add func(string, bool, string, strin
 			}
 		}
 	}
+	return gate
 }
 
 // count gives a number with its noun.
@@ -180,14 +192,23 @@ func platformRuns(ctx context.Context, data string, getenv func(string) string) 
 	return err == nil
 }
 
-func port(name, addr string, running bool, add func(string, bool, string, string)) {
+// port tries to listen on an address. given says that it was asked for, and is not replaced by a free one.
+func port(name, addr string, given, running bool, add func(string, bool, string, string)) {
 	l, err := net.Listen("tcp", addr)
+	_, number, _ := net.SplitHostPort(addr) // of one that is none Listen has told
 	switch {
+	case err == nil && number == "0":
+		l.Close()
+		add(name, true, addr+": a free one is taken", "")
 	case err == nil:
 		l.Close()
 		add(name, true, addr+" is free", "")
 	case running:
 		add(name, true, addr+" is taken, perhaps by the running platform", "")
+	case !errors.Is(err, syscall.EADDRINUSE):
+		add(name, false, addr+" cannot be listened on: "+err.Error(), "Give an address of this machine, as 127.0.0.1:8080")
+	case given:
+		add(name, false, addr+" is taken", "Give another, or 127.0.0.1:0 for a free one. Who has it: ss -ltnp")
 	default:
 		add(name, false, addr+" is taken", "stoa dev takes a free one by itself; stoa server wants --gateway or --admin. Who has it: ss -ltnp")
 	}

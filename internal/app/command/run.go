@@ -2,9 +2,12 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"stoa/api/fault"
@@ -113,6 +116,9 @@ func initSystem(_ context.Context, s *cli.Session, in InitIn) error {
 	if err := writeNew(dir, files); err != nil {
 		return err
 	}
+	if err := ignore(dir, cli.DataName+"/", "secrets.env"); err != nil {
+		return err
+	}
 	at := relative(s.Dir, dir)
 	return s.Event(map[string]any{"dir": dir, "system": name}, fmt.Sprintf("Wrote %s: a system with one service. To run it: stoa dev %s\nTo add a service: stoa init service NAME --dir %s", at, at, at))
 }
@@ -186,6 +192,31 @@ func writeNew(dir string, files map[string]string) error {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return fmt.Errorf("init: %w", err)
 		}
+	}
+	return nil
+}
+
+// ignore keeps paths out of version control: it adds to the .gitignore of a folder those
+// that are not in it.
+func ignore(dir string, paths ...string) error {
+	file := filepath.Join(dir, ".gitignore")
+	b, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("init: %w", err)
+	}
+	text := string(b)
+	have := strings.Split(text, "\n")
+	for _, p := range paths {
+		if slices.Contains(have, p) {
+			continue
+		}
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		text += p + "\n"
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("init: %w", err)
 	}
 	return nil
 }

@@ -20,77 +20,152 @@ import (
 // loginLife is how long the link that stoa dev prints may be used.
 const loginLife = 10 * time.Minute
 
-// A view shows a person or a program how stoa dev goes on: a live table on a terminal,
-// plain lines elsewhere, one object a line with --json. Its methods may be called
-// concurrently.
-type view struct{ *screen }
-
-type screen struct {
+// A view shows a person or a program how stoa dev goes on: lines and a live table on a
+// terminal, lines elsewhere, one object a line with --json (an Event of the loop, or a
+// notice). Its methods may be called concurrently.
+type view struct {
 	s   *cli.Session
 	p   *app.Platform
 	c   *client.Client
 	dir string
-	tty *os.File // nil without a terminal
 
-	mu     sync.Mutex
-	states map[string]string // of services, as last told; guarded by mu
-	drawn  int               // lines of the table on the terminal; guarded by mu
-	urls   bool              // whether the URLs were told; guarded by mu
-	last   workload.Status   // guarded by mu
-	closed bool              // no table any more; guarded by mu
+	mu       sync.Mutex
+	settling settling          // guarded by mu, like all below
+	states   map[string]string // of services, as last told
+	urls     bool              // whether the URLs were told
+	last     workload.Status   //
+	refusal  string            // of the blueprint, as last told; "" once it is taken
+	table    *table            // nil without a terminal, and once it was taken away for good
 }
 
-func newView(s *cli.Session, p *app.Platform, c *client.Client, set *blueprint.Set) view {
-	v := &screen{s: s, p: p, c: c, dir: relative(s.Dir, set.Dir), states: map[string]string{}}
+// A notice is what the view has to say beside the events of the loop.
+type notice struct {
+	// Kind is note (a sentence in Text), state (what is observed of Service has changed), up
+	// (the addresses), ready (all is, after Took), stopping or stopped.
+	Kind      string            `json:"kind"`
+	At        core.Time         `json:"at"`
+	Text      string            `json:"text,omitempty"`
+	Service   *workload.Service `json:"service,omitempty"`
+	Gateway   string            `json:"gateway,omitempty"`   // URL
+	Admin     string            `json:"admin,omitempty"`     // URL
+	Dashboard string            `json:"dashboard,omitempty"` // URL that logs in, for ten minutes
+	Took      core.Duration     `json:"took,omitempty"`
+}
+
+func newView(s *cli.Session, p *app.Platform, c *client.Client, set *blueprint.Set, began time.Time) *view {
+	v := &view{s: s, p: p, c: c, dir: relative(s.Dir, set.Dir), states: map[string]string{}}
+	v.settling.begin(began)
 	if f, ok := s.Stdout.(*os.File); ok && s.StdoutTTY && !s.JSON {
-		v.tty = f
+		v.table = &table{tty: f, color: s.Getenv("NO_COLOR") == ""}
 	}
-	return view{v}
+	return v
 }
 
 // say writes a line for a person.
-func (v *screen) say(format string, args ...any) {
+func (v *view) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	v.emit(map[string]any{"kind": "note", "text": text}, text)
+	v.notify(notice{Kind: "note", Text: text}, text)
 }
 
-// emit writes one event: above the table on a terminal, as a line, or as JSON.
-func (v *screen) emit(event any, text string) {
+func (v *view) notify(n notice, text string) {
+	n.At = core.At(time.Now())
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.wipe()
-	if text != "" || v.s.JSON {
-		_ = v.s.Event(event, text) // nobody reads any more: the signal that follows ends us
+	v.emit(n, text)
+}
+
+// emit writes one event: above the table on a terminal, as a line, or as JSON. mu is held.
+func (v *view) emit(event any, text string) {
+	if text == "" && !v.s.JSON {
+		return
 	}
+	if v.table != nil {
+		v.table.wipe()
+	}
+	_ = v.s.Event(event, text) // nobody reads any more: the signal that follows ends us
 	v.draw()
 }
 
+// draw puts the table on the terminal, if there are both. mu is held.
+func (v *view) draw() {
+	if v.table != nil && len(v.last.Services) > 0 {
+		v.table.draw(v.last)
+	}
+}
+
 // event tells an event of the loop.
-func (v *screen) event(e develop.Event) {
+func (v *view) event(e develop.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.settling.event(e, e.At.Time)
+	switch e.Kind {
+	case develop.Refused:
+		v.refusal = e.Text
+		if len(e.Problems) > 0 {
+			v.refusal = e.Problems[0].String()
+		}
+	case develop.Applied, develop.Mended:
+		v.refusal = ""
+	}
+	v.emit(e, eventText(e, v.dir))
+}
+
+// refused gives why the blueprint is not in force, or "".
+func (v *view) refused() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.refusal
+}
+
+// eventText gives an event of the loop for a person, "" for one that need not be told.
+// dir is the blueprint's folder as seen by the reader.
+func eventText(e develop.Event, dir string) string {
 	name := strings.TrimPrefix(e.Document, "service/")
-	text := ""
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%-14s %s", name, fmt.Sprintf(format, args...))
+	}
 	switch e.Kind {
 	case develop.BuildBegan:
-		text = fmt.Sprintf("%-14s building", name)
+		line(name, "building")
 	case develop.Built:
-		text = fmt.Sprintf("%-14s built in %s", name, e.Took.D().Round(10*time.Millisecond))
+		line(name, "built in %s", e.Took.D().Round(10*time.Millisecond))
 	case develop.BuildFailed:
-		text = fmt.Sprintf("%-14s does not build: %s", name, strings.TrimSpace(e.Text))
+		line(name, "does not build: %s", strings.TrimSpace(e.Text))
+	case develop.Held:
+		line(name, "%s", e.Text)
 	case develop.Refused:
-		var b strings.Builder
 		for _, p := range e.Problems {
-			fmt.Fprintln(&b, p.In(v.dir))
+			fmt.Fprintf(&b, "%s\n", p.In(dir))
 		}
 		fmt.Fprintf(&b, "%-14s %s", "blueprint", e.Text)
-		text = b.String()
+	case develop.Mended:
+		switch {
+		case e.Text != "":
+			line("blueprint", "is good again: %s; %s", count(e.Changes, "change"), e.Text)
+		case e.Changes == 0:
+			line("blueprint", "is good again: nothing changed")
+		default:
+			line("blueprint", "is good again: %s applied", count(e.Changes, "change"))
+		}
+	case develop.Unwatched:
+		line("files", "are not watched, so changes are not noticed: %s", e.Text)
+	case develop.Watched:
+		line("files", "are watched again")
 	}
-	v.emit(e, text)
+	if e.Hint != "" {
+		line("", "%s", e.Hint)
+	}
+	return b.String()
 }
 
 // follow tells changes of state, and draws the table, until ctx ends.
-func (v *screen) follow(ctx context.Context) {
+func (v *view) follow(ctx context.Context) {
 	every := 250 * time.Millisecond
-	if v.tty != nil {
+	if v.table != nil {
 		every = 500 * time.Millisecond
 	}
 	tick := time.NewTicker(every)
@@ -110,115 +185,76 @@ func (v *screen) follow(ctx context.Context) {
 }
 
 // take tells what is new in a status.
-func (v *screen) take(status workload.Status) {
+func (v *view) take(status workload.Status) {
+	now := time.Now()
 	v.mu.Lock()
-	var changed []workload.Service
-	for _, s := range status.Services {
-		key := s.State + "|" + s.LastError
-		if s.State == workload.StateReady || s.State == workload.StateExternal {
-			key = s.State + "|" + fmt.Sprint(s.Ready, s.Restarts) + s.LastError
-		}
-		if v.states[s.Name] != key {
-			v.states[s.Name] = key
-			changed = append(changed, s)
-		}
-	}
-	first := !v.urls && status.Gateway != ""
-	v.urls = v.urls || first
+	defer v.mu.Unlock()
 	v.last = status
-	v.mu.Unlock()
-	if v.tty == nil {
-		for _, s := range changed {
-			v.emit(map[string]any{"kind": "state", "service": s}, stateLine(s))
+	for _, s := range status.Services {
+		key := stateKey(s)
+		if v.states[s.Name] == key {
+			continue
+		}
+		v.states[s.Name] = key
+		v.emit(notice{Kind: "state", At: core.At(now), Service: &s}, v.stateText(s))
+	}
+	if !v.urls && status.Gateway != "" {
+		v.urls = true
+		link := v.p.Login(loginLife)
+		v.emit(notice{Kind: "up", At: core.At(now), Gateway: status.Gateway, Admin: status.Admin, Dashboard: link},
+			fmt.Sprintf("\ngateway    %s\ndashboard  %s\n", status.Gateway, link))
+	}
+	if v.urls {
+		if took, ready := v.settling.status(status, now); ready {
+			v.emit(notice{Kind: "ready", At: core.At(now), Took: core.Duration(took)}, fmt.Sprintf("all ready (%.1f s)", took.Seconds()))
 		}
 	}
-	if first {
-		link := v.p.Login(loginLife)
-		v.emit(map[string]any{"kind": "up", "gateway": status.Gateway, "admin": status.Admin, "dashboard": link},
-			fmt.Sprintf("\ngateway    %s\ndashboard  %s\n", status.Gateway, link))
-		return
-	}
-	if v.tty != nil {
-		v.mu.Lock()
-		v.wipe()
-		v.draw()
-		v.mu.Unlock()
-	}
+	v.draw()
 }
 
-func stateLine(s workload.Service) string {
+// stateKey changes when there is something new to say of a service.
+func stateKey(s workload.Service) string {
+	if s.State == workload.StateReady || s.State == workload.StateExternal {
+		return fmt.Sprint(s.State, "|", s.Ready, "|", s.Restarts, "|", s.Address)
+	}
+	return s.State + "|" + s.LastError
+}
+
+// stateText gives the line of a service whose state is new, "" if it need not be told: the
+// table shows it, or an event of the loop has said it. mu is held.
+func (v *view) stateText(s workload.Service) string {
+	trouble := s.State == workload.StateFailed || s.State == workload.StateCrashing || s.State == workload.StateDown ||
+		s.State == workload.StateRolling && s.LastError != ""
+	if s.State == workload.StateBuilding || strings.HasPrefix(s.LastError, "does not build") || v.table != nil && !trouble {
+		return ""
+	}
 	text := fmt.Sprintf("%-14s %s", s.Name, s.State)
-	if s.Address != "" {
-		text += " on " + s.Address
+	if s.State == workload.StateReady || s.State == workload.StateExternal {
+		if s.Address != "" {
+			text += " on " + s.Address
+		}
+		return text
 	}
 	if s.LastError != "" {
 		text += ": " + s.LastError
 	}
+	if c, ok := v.p.Board.One(core.Ref{Kind: core.KindService, Name: s.Name}, "Ready"); trouble && ok && c.Hint != "" {
+		text += fmt.Sprintf("\n%-14s %s", "", c.Hint)
+	}
 	return text
 }
 
-// wipe takes the table off the terminal. mu is held.
-func (v *screen) wipe() {
-	if v.drawn > 0 {
-		fmt.Fprintf(v.tty, "\x1b[%dA\x1b[J", v.drawn)
-		v.drawn = 0
-	}
-}
-
-// draw puts the table on the terminal. mu is held.
-func (v *screen) draw() {
-	if v.tty == nil || v.closed || len(v.last.Services) == 0 {
-		return
-	}
-	width := termWidth(v.tty)
-	var b strings.Builder
-	line := func(color, text string) {
-		if r := []rune(text); len(r) >= width && width > 1 {
-			text = string(r[:width-1])
-		}
-		if color != "" && v.s.Getenv("NO_COLOR") == "" {
-			text = color + text + "\x1b[0m"
-		}
-		b.WriteString(text + "\n")
-		v.drawn++
-	}
-	line("", "")
-	line("\x1b[2m", fmt.Sprintf("%-16s %-10s %-6s %-22s %8s %8s %9s  %s", "SERVICE", "STATE", "READY", "ADDRESS", "RESTARTS", "REQ/S", "P99", "LAST ERROR"))
-	for _, s := range v.last.Services {
-		p99, rate := "-", "-"
-		if s.Rate > 0 {
-			p99, rate = fmt.Sprintf("%.1fms", s.P99Millis), fmt.Sprintf("%.1f", s.Rate)
-		}
-		ready := "-"
-		if s.Desired > 0 || s.Ready > 0 {
-			ready = fmt.Sprintf("%d/%d", s.Ready, s.Desired)
-		}
-		last, _, _ := strings.Cut(s.LastError, "\n")
-		line(color(s.State), fmt.Sprintf("%-16s %-10s %-6s %-22s %8d %8s %9s  %s", s.Name, s.State, ready, s.Address, s.Restarts, rate, p99, last))
-	}
-	line("\x1b[2m", fmt.Sprintf("gateway %s   revision %d   Ctrl-C stops; stoa logs -f, stoa top, stoa trace last from another terminal", v.last.Gateway, v.last.Revision))
-	fmt.Fprint(v.tty, b.String())
-}
-
-func color(state string) string {
-	switch state {
-	case workload.StateReady, workload.StateExternal:
-		return "\x1b[32m"
-	case workload.StateFailed, workload.StateCrashing, workload.StateDown:
-		return "\x1b[31m"
-	}
-	return "\x1b[33m"
-}
-
 // stopping says that the end has begun, and takes the table away for good.
-func (v *screen) stopping() {
+func (v *view) stopping() {
 	v.mu.Lock()
-	v.wipe()
-	v.closed = true
+	if v.table != nil {
+		v.table.wipe()
+		v.table = nil
+	}
 	v.mu.Unlock()
-	v.emit(map[string]any{"kind": "stopping", "at": core.At(time.Now())}, "stopping: draining every instance")
+	v.notify(notice{Kind: "stopping"}, "stopping: draining every instance")
 }
 
-func (v *screen) stopped() {
-	v.emit(map[string]any{"kind": "stopped", "at": core.At(time.Now())}, "stopped; nothing is left running")
+func (v *view) stopped() {
+	v.notify(notice{Kind: "stopped"}, "stopped; nothing is left running")
 }

@@ -102,7 +102,7 @@ type Loop struct {
 	failed  map[core.Ref]bool      // its last build failed
 	waits   []*waiting
 	force   force
-	settled bool
+	busy    bool // something was told since it settled last
 }
 
 // New returns a loop over a blueprint that was read without problems.
@@ -152,17 +152,13 @@ func (l *Loop) adopt(set *blueprint.Set) error {
 		return err
 	}
 	l.set, l.docs = set, docs
-	leave := slices.Clone(l.o.Leave)
-	if sys, ok := set.State().System(); ok {
-		if f := secrets.FileOf(sys); f != "" {
-			leave = append(leave, f)
-		}
-	}
+	leave := append(slices.Clone(l.o.Leave), secrets.FilesOf(set)...)
 	l.leave.Store(&leave)
 	return nil
 }
 
 func (l *Loop) tell(e Event) {
+	l.busy = l.busy || e.Kind != Watched && e.Kind != Unwatched
 	e.At = core.At(time.Now())
 	l.p.Tell(e)
 }

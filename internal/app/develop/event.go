@@ -12,9 +12,10 @@ const (
 	BuildFailed = "build-failed" // Document does not build: Text, and Hint if there is a next step
 	Held        = "held"         // the edit of Document waits, because something does not build: Text
 	Applied     = "applied"      // Changes documents came into force with Revision
-	Refused     = "refused"      // the blueprint has Problems, or the platform would not have it: Text, Hint
+	Refused     = "refused"      // the blueprint has Problems, or the platform would not have it: Text, Hint, Retried
 	Mended      = "mended"       // the blueprint is good again; Changes documents differ from what is in force
-	Settled     = "settled"      // everything was built once and applied
+	Gone        = "gone"         // Document, which was being built or did not build, is no longer declared
+	Settled     = "settled"      // nothing is under way any more: each build has ended, and what could be applied was
 	Unwatched   = "unwatched"    // files are not watched: Text, Hint; it is tried again
 	Watched     = "watched"      // files are watched again
 )
@@ -30,4 +31,5 @@ type Event struct {
 	Revision uint64                 `json:"revision,omitempty"`
 	Changes  int                    `json:"changes,omitempty"`
 	Problems []apiblueprint.Problem `json:"problems,omitempty"`
+	Retried  bool                   `json:"retried,omitempty"` // it passes by itself, and is tried again until it does
 }

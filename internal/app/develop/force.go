@@ -66,11 +66,12 @@ func (l *Loop) apply(ctx context.Context) {
 	}
 	if err != nil {
 		e := refusal(err)
+		e.Retried = passes(err)
 		if text := e.Text + e.Hint; text != f.refused { // each reason once
 			f.refused = text
 			l.tell(e)
 		}
-		if passes(err) {
+		if e.Retried {
 			f.wait = min(max(retryFirst, 2*f.wait), retryMost)
 			f.retry.Reset(f.wait)
 		}

@@ -141,11 +141,11 @@ func (l *Loop) due(ctx context.Context) {
 	l.apply(ctx)
 }
 
-// settle tells once that everything was built and applied.
+// settle tells that nothing is under way any more, once after each time that something was.
 func (l *Loop) settle() {
-	if !l.settled && l.force.once && len(l.pending) == 0 {
-		l.settled = true
+	if l.busy && l.force.once && len(l.pending) == 0 {
 		l.tell(Event{Kind: Settled})
+		l.busy = false
 	}
 }
 
@@ -227,6 +227,11 @@ func (l *Loop) refuse(e Event) {
 // forget drops what is known of documents that are no longer declared.
 func (l *Loop) forget() {
 	gone := func(ref core.Ref) bool { _, ok := l.document(ref); return !ok }
+	for _, ref := range slices.SortedFunc(maps.Keys(l.owed()), core.Ref.Compare) {
+		if gone(ref) {
+			l.tell(Event{Kind: Gone, Document: ref.String()})
+		}
+	}
 	maps.DeleteFunc(l.made, func(ref core.Ref, _ map[string]string) bool { return gone(ref) })
 	maps.DeleteFunc(l.inputs, func(ref core.Ref, _ build.Inputs) bool { return gone(ref) })
 	maps.DeleteFunc(l.failed, func(ref core.Ref, _ bool) bool { return gone(ref) })

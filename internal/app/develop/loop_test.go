@@ -197,14 +197,14 @@ func TestEditComesIntoForceWithItsBuild(t *testing.T) {
 
 		s.write(web("2"), migrate)
 		s.saved(settling, "/sys/stoa.yaml", "/sys/web/main.go")
-		s.expect("one save of both", "build:web built:web applied:2")
+		s.expect("one save of both", "build:web built:web applied:2 settled")
 		s.expectForce("one save of both", "web", "2 b1", "migrate", string(migrate.Sections[""])+" ")
 
 		// The source first, the blueprint while it is being built.
 		s.saved(50*time.Millisecond, "/sys/web/main.go")
 		s.write(web("3"), migrate)
 		s.saved(settling, "/sys/stoa.yaml")
-		s.expect("the source first", "build:web built:web applied:1")
+		s.expect("the source first", "build:web built:web applied:1 settled")
 		s.expectForce("the source first", "web", "3 b2")
 		if len(s.applied) != 3 {
 			t.Errorf("%d revisions, want 3", len(s.applied))
@@ -226,7 +226,7 @@ func TestEditWithoutBuild(t *testing.T) {
 		s.expect("an edit of another service meanwhile", "applied:1")
 		s.expectForce("an edit of another service meanwhile", "web", "2 b0", "slow", " b0")
 		s.pass(settling)
-		s.expect("the end of the slow build", "built:slow applied:1")
+		s.expect("the end of the slow build", "built:slow applied:1 settled")
 		s.saved(settling, "/sys/stoa.yaml")
 		s.expect("a save that changes nothing", "")
 	})
@@ -243,7 +243,7 @@ func TestEditThatDoesNotBuild(t *testing.T) {
 		s.change(func() { s.broken["web"] = errors.New("main.go:3: undefined") })
 		s.write(web("2"), other("2"))
 		s.saved(settling, "/sys/stoa.yaml", "/sys/web/main.go")
-		s.expect("a broken program", "build:web build-failed:web held:web applied:1")
+		s.expect("a broken program", "build:web build-failed:web held:web applied:1 settled")
 		s.expectForce("a broken program", "web", "1 b0", "other", "2 ")
 
 		s.write(web("3"), other("2"))
@@ -251,8 +251,23 @@ func TestEditThatDoesNotBuild(t *testing.T) {
 		s.expect("a second edit of it", "")
 		s.change(func() { delete(s.broken, "web") })
 		s.saved(settling, "/sys/web/main.go")
-		s.expect("the program corrected", "build:web built:web applied:1")
+		s.expect("the program corrected", "build:web built:web applied:1 settled")
 		s.expectForce("the program corrected", "web", "3 b2")
+	})
+}
+
+// That a document that does not build, or is being built, is no longer declared is said.
+func TestWhatDoesNotBuildGoesAway(t *testing.T) {
+	more := doc("service/more", "run", `{"go":"."}`)
+	develop(t, []core.Document{web("1"), more}, func(s *stand) {
+		s.pass(settling)
+		s.told()
+		s.change(func() { s.broken["more"] = errors.New("no") })
+		s.saved(settling, "/sys/more/main.go")
+		s.expect("broken", "build:more build-failed:more settled")
+		s.write(web("1"))
+		s.saved(settling, "/sys/stoa.yaml")
+		s.expect("gone", "gone:more applied:1 settled")
 	})
 }
 
@@ -300,24 +315,24 @@ func TestBlueprintIsGoodAgain(t *testing.T) {
 		bad.Problems = []apiblueprint.Problem{{Message: "no"}}
 		s.lay(&bad)
 		s.saved(settling, "/sys/stoa.yaml")
-		s.expect("broken", "refused")
+		s.expect("broken", "refused settled")
 		s.lay(good)
 		s.saved(settling, "/sys/stoa.yaml")
-		s.expect("as it was", "mended:0")
+		s.expect("as it was", "mended:0 settled")
 
 		s.change(func() { s.loads = fault.New(fault.NotFound, "/sys", "there is no stoa.yaml here") })
 		s.saved(settling, "/sys/stoa.yaml")
-		s.expect("gone", "refused")
+		s.expect("gone", "refused settled")
 		s.change(func() { s.loads = nil })
 		s.write(web("2"), doc("service/far", "run", `{"external":["127.0.0.1:1"]}`))
 		s.saved(settling, "/sys/stoa.yaml")
-		s.expect("another", "applied:2 mended:2")
+		s.expect("another", "applied:2 mended:2 settled")
 
 		s.lay(&bad)
 		s.saved(settling, "/sys/stoa.yaml")
 		s.write(web("3"))
 		s.saved(settling, "/sys/stoa.yaml", "/sys/web/main.go")
-		s.expect("with a build", "refused build:web mended:2 built:web applied:2")
+		s.expect("with a build", "refused settled build:web mended:2 built:web applied:2 settled")
 	})
 }
 
@@ -334,12 +349,12 @@ func TestRefusedApply(t *testing.T) {
 		s.change(func() { s.refuse = fault.New(fault.Invalid, "service/web", "no") })
 		s.write(web("2"))
 		s.saved(settling, "/sys/stoa.yaml")
-		s.expect("invalid", "refused")
+		s.expect("invalid", "refused settled")
 		s.change(func() { s.refuse = nil })
 		s.pass(settling)
 		s.expect("nothing changed since", "")
 		s.saved(settling, "/sys/web/main.go")
-		s.expect("a save", "build:web built:web applied:1")
+		s.expect("a save", "build:web built:web applied:1 settled")
 		s.expectForce("a save", "web", "2 b1")
 	})
 }
@@ -361,7 +376,7 @@ func TestFolders(t *testing.T) {
 		good.Problems = nil
 		s.lay(&good)
 		s.saved(settling, "/beside/stoa.yaml")
-		s.expect("the included folder mended", "refused mended:0")
+		s.expect("the included folder mended", "refused settled mended:0 settled")
 
 		s.watcher.Trouble(fault.New(fault.Exhausted, "", "no watches left").WithHint("Raise the limit."))
 		s.watcher.Trouble(nil)

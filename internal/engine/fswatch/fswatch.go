@@ -16,6 +16,8 @@ package fswatch
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -134,7 +136,7 @@ func (w *Watcher) watch(ctx context.Context, roots Roots, blind bool, well func(
 		return roots, limit(err)
 	}
 	defer n.Close()
-	g := gathering{paths: map[string]bool{}, quiet: time.NewTimer(time.Hour)}
+	g := newGathering()
 	defer g.quiet.Stop()
 	t := tree{w: n, skip: w.o.Skip, found: g.add}
 	follow := func(since time.Time) error {
@@ -184,7 +186,7 @@ func (w *Watcher) watch(ctx context.Context, roots Roots, blind bool, well func(
 					return roots, err
 				}
 			}
-			g.add(ev.Name)
+			g.heard(ev)
 			if ev.Has(fsnotify.Remove) || ev.Has(fsnotify.Rename) {
 				look()
 			}
@@ -214,14 +216,27 @@ var errClosed = errors.New("the kernel's watch was closed")
 // A gathering is what changed and was not told yet.
 type gathering struct {
 	paths      map[string]bool
+	came       map[string]bool // those of which the first that was heard is that they were made
 	everything bool
 	first      time.Time // zero while nothing changed
 	quiet      *time.Timer
 }
 
+func newGathering() *gathering {
+	return &gathering{paths: map[string]bool{}, came: map[string]bool{}, quiet: time.NewTimer(time.Hour)}
+}
+
+func (g *gathering) heard(ev fsnotify.Event) {
+	if ev.Has(fsnotify.Create) && !g.paths[ev.Name] {
+		g.came[ev.Name] = true
+	}
+	g.add(ev.Name)
+}
+
 func (g *gathering) add(path string) {
 	if g.paths[path] = true; len(g.paths) > maxPaths {
 		clear(g.paths)
+		clear(g.came)
 		g.everything = true
 	}
 	g.touch()
@@ -239,13 +254,20 @@ func (g *gathering) touch() {
 	g.quiet.Reset(max(0, min(Quiet, time.Until(g.first.Add(Patience)))))
 }
 
+// take gives what changed. A file that came and went is none of it: editors write so.
 func (g *gathering) take() Change {
 	c := Change{Everything: g.everything}
 	for p := range g.paths {
+		if g.came[p] {
+			if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
 		c.Paths = append(c.Paths, p)
 	}
 	slices.Sort(c.Paths)
 	clear(g.paths)
+	clear(g.came)
 	g.everything, g.first = false, time.Time{}
 	return c
 }

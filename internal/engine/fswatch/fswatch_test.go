@@ -152,6 +152,30 @@ func TestWhatWasWrittenSince(t *testing.T) {
 	})
 }
 
+// A file that comes and goes is not told: editors write a file beside it first.
+func TestFileThatComesAndGoes(t *testing.T) {
+	root := t.TempDir()
+	stays := filepath.Join(root, "stays")
+	put(t, stays)
+	g := newGathering()
+	defer g.quiet.Stop()
+	gone := func(name string) string { return filepath.Join(root, name) }
+	for _, ev := range []fsnotify.Event{
+		{Name: gone("draft"), Op: fsnotify.Create}, {Name: gone("draft"), Op: fsnotify.Write}, {Name: gone("draft"), Op: fsnotify.Rename},
+		{Name: stays, Op: fsnotify.Create},
+		{Name: gone("old"), Op: fsnotify.Remove},
+		{Name: gone("saved"), Op: fsnotify.Remove}, {Name: gone("saved"), Op: fsnotify.Create}, {Name: gone("saved"), Op: fsnotify.Remove},
+	} {
+		g.heard(ev)
+	}
+	if c := g.take(); !slices.Equal(c.Paths, []string{gone("old"), gone("saved"), stays}) {
+		t.Errorf("told %v", c.Paths)
+	}
+	if c := g.take(); len(c.Paths) > 0 || c.Everything {
+		t.Errorf("told again: %v", c)
+	}
+}
+
 // A root that goes and comes back is watched again, and what is in it is told.
 func TestRootThatComesBack(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
