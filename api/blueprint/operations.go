@@ -35,7 +35,7 @@ func (o CheckOut) ExitCode() int {
 
 // Check reads a blueprint and tells all that is wrong with it.
 var Check = op.Op[CheckIn, CheckOut]{
-	Name: "check", Help: "Check a blueprint and tell all that is wrong with it", Example: "stoa check examples/shop", Local: true,
+	Name: "check", Help: "check a blueprint and tell all that is wrong with it", Example: "stoa check examples/shop", Local: true,
 }
 
 // SchemaOut is a JSON Schema.
@@ -45,7 +45,7 @@ type SchemaOut struct {
 
 // Schema gives the JSON Schema of a blueprint document, for editors.
 var Schema = op.Op[op.None, SchemaOut]{
-	Name: "schema", Help: "Print the JSON Schema of stoa.yaml, for editors", Example: "stoa schema > stoa.schema.json", Local: true,
+	Name: "schema", Help: "print the JSON Schema of stoa.yaml, for editors", Example: "stoa schema > stoa.schema.json", Local: true,
 }
 
 // ExplainIn asks what a field means.
@@ -76,5 +76,5 @@ type ExplanationItem struct {
 
 // Explain tells what a field of a blueprint means.
 var Explain = op.Op[ExplainIn, Explanation]{
-	Name: "explain", Help: "Tell what a field of a blueprint means, its default and an example", Example: "stoa explain service.uses.timeout", Local: true,
+	Name: "explain", Help: "tell what a field of a blueprint means, its default and an example", Example: "stoa explain service.uses.timeout", Local: true,
 }

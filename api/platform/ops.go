@@ -22,7 +22,7 @@ var (
 	HistoryOp = op.Op[HistoryIn, History]{Name: "history", Help: "list the revisions: who applied what, when and why",
 		Example: "stoa history"}
 	RollbackOp = op.Op[RollbackIn, Applied]{Name: "rollback", Help: "bring back the documents and artefacts of an earlier revision",
-		Example: "stoa rollback --to 41", Effect: op.Write}
+		Example: "stoa rollback 41", Effect: op.Write}
 	WhyOp = op.Op[WhyIn, Why]{Name: "why", Help: "tell the last changes of state, with their evidence",
 		Example: "stoa why orders"}
 )
@@ -142,7 +142,7 @@ type History struct {
 
 // RollbackIn asks for an earlier revision.
 type RollbackIn struct {
-	To       uint64 `json:"to,omitempty" flag:"to" help:"revision to bring back (default: the one before the last apply that was not rolled back)"`
+	To       uint64 `json:"to,omitempty" arg:"REVISION,optional" flag:"to" help:"revision to bring back (default: the one before the last apply that was not rolled back)"`
 	Source   string `json:"source,omitempty" flag:"source" help:"only the documents of this source"`
 	Message  string `json:"message,omitempty" flag:"message,m" help:"why, for the history"`
 	OnlyPlan bool   `json:"onlyPlan,omitempty" flag:"plan" help:"only say what it would do"`

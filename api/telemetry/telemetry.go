@@ -105,12 +105,14 @@ type EdgeRate struct {
 // TopOut is the traffic of the moment, busiest first.
 type TopOut struct {
 	At    core.Time  `json:"at"`
-	Edges []EdgeRate `json:"edges"`
+	Edges []EdgeRate `json:"edges"`         // those without a request in the last 10 s too, at rate 0
+	All   bool       `json:"all,omitempty"` // as asked: the text shows those too
 }
 
 // TopIn asks for the traffic of the moment.
 type TopIn struct {
 	Follow bool `json:"follow,omitempty" flag:"follow,f" help:"go on, once a second"`
+	All    bool `json:"all,omitempty" flag:"all,a" help:"show those too between whom nothing passed in the last 10 s"`
 }
 
 // The operations.

@@ -23,7 +23,7 @@ func (l lines) Write(b []byte) (int, error) {
 	for len(b) > 0 && b[len(b)-1] == '\n' {
 		b = b[:len(b)-1]
 	}
-	l.t.Line("stoa", "", "stoa", b)
+	l.t.Line(telemetry.StoaName, "", "stoa", b)
 	return n, nil
 }
 

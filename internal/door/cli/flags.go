@@ -195,6 +195,9 @@ func (f *flags) place(words, after []string) error {
 			}
 			return &misuse{msg: msg}
 		}
+		if len(mine) > 0 && f.given[x.Name] {
+			return &misuse{msg: fmt.Sprintf("%s is given twice, as %q and by --%s", x.Arg, mine[0], x.Flag)}
+		}
 		for _, text := range mine {
 			if err := f.assign(x, v, text); err != nil {
 				return prefixed(x.Arg, err)

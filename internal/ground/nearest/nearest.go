@@ -48,6 +48,25 @@ func Hint(name string, candidates []string) string {
 	return "valid: " + strings.Join(candidates, ", ")
 }
 
+// Sentence is Hint for people who read sentences: it offers the nearest candidate, or says
+// which there are; "" if there are none.
+func Sentence(name string, candidates []string) string {
+	if n := To(name, candidates); n != "" {
+		return "Did you mean " + n + "?"
+	}
+	c := slices.Clone(candidates)
+	slices.Sort(c)
+	switch {
+	case len(c) == 0:
+		return ""
+	case len(c) == 1:
+		return "There is " + c[0] + "."
+	case len(c) > maxShown:
+		return "There are " + strings.Join(c[:maxShown], ", ") + ", ..."
+	}
+	return "There are " + strings.Join(c, ", ") + "."
+}
+
 // distance is the optimal string alignment distance of a and b, in bytes.
 func distance(a, b string) int {
 	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)

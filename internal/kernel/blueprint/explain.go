@@ -44,10 +44,35 @@ func Explain(cat *host.Catalog, field string) (api.Explanation, error) {
 		for _, k := range cat.Kinds {
 			names = append(names, strings.ToLower(k.Name))
 		}
+		if whole := inKinds(cat, steps[0]); len(whole) > 0 {
+			return api.Explanation{}, &fault.Error{Op: "blueprint.explain", Subject: field, Kind: fault.NotFound,
+				Err: fmt.Errorf("a field is named with its kind"), Hint: "Did you mean " + strings.Join(whole, " or ") + "?"}
+		}
 		return api.Explanation{}, miss(field, "kind", steps[0], append(names, slices.Sorted(maps.Keys(rules))...), names)
 	}
 	e := explainer{cat: cat, shapes: shapesOf(cat), kind: kind}
 	return e.document(strings.ToLower(kind.Name), steps[1:])
+}
+
+// inKinds gives the fields of that name of all kinds, each with its kind: "service.health".
+func inKinds(cat *host.Catalog, name string) []string {
+	var out []string
+	shapes := shapesOf(cat)
+	for _, k := range cat.Kinds {
+		fields := envelope(k.Name)
+		for _, s := range cat.SectionsOf(k.Name) {
+			if s.Name == "" {
+				fields = append(fields, shapes.of(s).FieldNames()...)
+			}
+			fields = append(fields, s.Name)
+		}
+		for _, f := range fields {
+			if f != "" && strings.EqualFold(f, name) {
+				out = append(out, strings.ToLower(k.Name)+"."+f)
+			}
+		}
+	}
+	return out
 }
 
 // miss is the answer to a name that is not there.
@@ -95,7 +120,7 @@ func (e explainer) document(path string, steps []string) (api.Explanation, error
 		switch {
 		case s.Name == steps[0]:
 			x := api.Explanation{Path: path, Help: s.Help, Default: written(s.Default)}
-			if doc := fielddocs.Of(sh.Type, ""); doc != "" {
+			if doc := beyond(s.Help, fielddocs.Of(sh.Type, "")); doc != "" {
 				x.Help = strings.TrimSuffix(s.Help, ".") + ".\n\n" + doc
 			}
 			return inside(x, sh, nil, reflect.ValueOf(s.Default), steps[1:])
@@ -109,6 +134,16 @@ func (e explainer) document(path string, steps []string) (api.Explanation, error
 		}
 	}
 	return api.Explanation{}, miss(path, "field", steps[0], valid, valid)
+}
+
+// beyond gives what a type's comment says besides help, which is often its first sentence:
+// "Gateway is where the outside arrives."
+func beyond(help, doc string) string {
+	first := fielddocs.First(doc)
+	if !strings.HasSuffix(strings.TrimSuffix(first, "."), strings.TrimSuffix(help, ".")) {
+		return doc
+	}
+	return strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(doc, strings.TrimSuffix(first, ".")), "."))
 }
 
 // inside explains what is at steps below a place of shape sh; x holds what is known of

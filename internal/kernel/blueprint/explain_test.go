@@ -61,6 +61,8 @@ func TestExplain(t *testing.T) {
 		{"service.context", []string{"The bounded context it belongs to."}},
 		{"system.environments", []string{"--env chooses one"}},
 		{"unknown-field", []string{"unknown-field  a rule", "misspelt"}},
+		{"health", []string{"a field is named with its kind", "Did you mean service.health?"}},
+		{"uses", []string{"Did you mean context.uses or service.uses?"}},
 		{"servic.uses", []string{"error: servic.uses: unknown kind", "did you mean service?"}},
 		{"service.usse", []string{"did you mean uses?"}},
 		{"service.uses.timout", []string{"did you mean timeout?"}},

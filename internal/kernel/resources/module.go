@@ -16,7 +16,6 @@ package resources
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -225,13 +224,13 @@ func (m *Module) document(s string, st core.State) (core.Ref, error) {
 
 // notFound says that ref is not in st, with the nearest that is.
 func notFound(op string, ref core.Ref, st core.State) error {
-	hint := "Declare it in a blueprint, then: stoa apply DIR."
 	var names []string
 	for _, d := range st.Of(ref.Kind) {
-		names = append(names, d.Name)
+		names = append(names, d.Ref().String())
 	}
-	if near := nearest.To(ref.Name, names); near != "" {
-		hint = fmt.Sprintf("Did you mean %s?", core.Ref{Kind: ref.Kind, Name: near})
+	hint := nearest.Sentence(ref.String(), names)
+	if hint == "" {
+		hint = "Declare it in a blueprint, then: stoa apply DIR."
 	}
 	return &fault.Error{Op: op, Subject: ref.String(), Kind: fault.NotFound, Hint: hint}
 }

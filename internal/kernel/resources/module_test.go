@@ -305,7 +305,7 @@ service/payments  CrashLoop  1           anna (cli)  /shop
 		{What: "topic/x"}:                       "Valid: service, job",
 		{What: "job/nothing"}:                   "Declare it in a blueprint, then: stoa apply DIR.",
 		{What: "service/orders", Revision: 77}:  "List them: stoa history.",
-		{What: "service/payments", Revision: 0}: "Declare it in a blueprint, then: stoa apply DIR.",
+		{What: "service/payments", Revision: 0}: "There is service/orders.",
 	} {
 		if _, _, err := try(b, "anna", api.GetOp, in); !fault.Is(err, fault.NotFound) || fault.HintOf(err) != hint {
 			t.Errorf("get %+v: %v, hint %q, want %q", in, err, fault.HintOf(err), hint)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,8 @@ import (
 	"stoa/api/core"
 	"stoa/api/fault"
 	"stoa/api/telemetry"
+	"stoa/api/workload"
+	"stoa/internal/ground/nearest"
 )
 
 // Bounds of what is kept.
@@ -202,53 +205,98 @@ func (c choice) wants(l *telemetry.Line) bool {
 		(c.level == "" || slices.Index(levels, cmp.Or(l.Level, "info")) >= slices.Index(levels, c.level))
 }
 
-// past gives the last lines that are wanted, oldest first, and the number of the line after them.
-func (l *logs) past(ctx context.Context, c choice) ([]telemetry.Line, uint64, error) {
-	l.flush()
-	l.fileMu.Lock() // nothing is written meanwhile, so that no line is given twice or never
-	defer l.fileMu.Unlock()
-	l.mu.Lock()
-	next := l.next
-	memory := slices.Concat(l.pending) // came since the flush
-	if l.dir == "" {
-		memory = slices.Clone(l.recent)
+// A reading is the lines that were there at one moment, each once: those on disk up to a
+// size, those in memory. What is written later is not in it, and it holds nobody up.
+type reading struct {
+	files  []segment
+	memory []telemetry.Line
+	next   uint64 // number of the line after them
+}
+
+// A segment is an open file, of which size bytes are to be read. It can be read though it
+// is rolled away.
+type segment struct {
+	file *os.File
+	size int64
+}
+
+func (r *reading) close() {
+	for _, s := range r.files {
+		_ = s.file.Close() // it was only read
 	}
-	l.mu.Unlock()
+}
+
+// begin opens a reading, which its owner closes. Files are opened under the lock, and read
+// without it: a scan of all segments takes a second, in which services go on writing.
+func (l *logs) begin() (r reading, err error) {
+	l.fileMu.Lock() // nothing moves from memory to disk meanwhile, so that no line is read twice or never
+	defer l.fileMu.Unlock()
+	if l.dir != "" {
+		all, err := l.segments()
+		if err != nil {
+			return r, err
+		}
+		for _, name := range all {
+			f, err := os.Open(name)
+			var info fs.FileInfo
+			if err == nil {
+				r.files = append(r.files, segment{file: f})
+				info, err = f.Stat()
+			}
+			if err != nil {
+				r.close()
+				return r, fmt.Errorf("logs: %w", err)
+			}
+			r.files[len(r.files)-1].size = info.Size()
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.next = l.next
+	r.memory = slices.Clone(l.pending)
+	if l.dir == "" {
+		r.memory = slices.Clone(l.recent)
+	}
+	return r, nil
+}
+
+// past gives the last lines that are wanted, oldest first, the number of the line after
+// them, and the names of all that have written any line that is kept.
+func (l *logs) past(ctx context.Context, c choice) (lines []telemetry.Line, next uint64, names map[string]bool, err error) {
+	r, err := l.begin()
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	defer r.close()
+	lines, names, err = r.lines(ctx, c)
+	return lines, r.next, names, err
+}
+
+// lines reads it through.
+func (r *reading) lines(ctx context.Context, c choice) ([]telemetry.Line, map[string]bool, error) {
 	var out []telemetry.Line
+	names := map[string]bool{}
 	keep := func(line telemetry.Line) {
+		names[line.Service] = true
 		if c.wants(&line) {
 			if out = append(out, line); len(out) >= 2*c.tail {
 				out = slices.Clone(out[len(out)-c.tail:])
 			}
 		}
 	}
-	if l.dir != "" {
-		all, err := l.segments()
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, name := range all {
-			if err := scan(ctx, name, keep); err != nil {
-				return nil, 0, err
-			}
+	for _, s := range r.files {
+		if err := scan(ctx, io.LimitReader(s.file, s.size), keep); err != nil {
+			return nil, nil, err
 		}
 	}
-	for _, line := range memory {
+	for _, line := range r.memory {
 		keep(line)
 	}
-	return out[max(0, len(out)-c.tail):], next, nil
+	return out[max(0, len(out)-c.tail):], names, nil
 }
 
 // scan reads a segment. A torn last line, of a Stoa that was killed, is passed over.
-func scan(ctx context.Context, name string, keep func(telemetry.Line)) error {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // rolled away
-	}
-	if err != nil {
-		return fmt.Errorf("logs: %w", err)
-	}
-	defer f.Close()
+func scan(ctx context.Context, f io.Reader, keep func(telemetry.Line)) error {
 	s := bufio.NewScanner(f)
 	s.Buffer(make([]byte, 64<<10), 4*maxText+64<<10)
 	for s.Scan() {
@@ -289,8 +337,11 @@ func (m *Module) followLogs(ctx context.Context, in telemetry.LogsIn) (iter.Seq2
 	if in.Since > 0 {
 		c.since = m.o.Now().Add(-in.Since.D())
 	}
-	past, next, err := m.logs.past(ctx, c)
+	past, next, wrote, err := m.logs.past(ctx, c)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.known(in.Service, wrote); err != nil {
 		return nil, err
 	}
 	return func(yield func(telemetry.Line, error) bool) {
@@ -317,6 +368,27 @@ func (m *Module) followLogs(ctx context.Context, in telemetry.LogsIn) (iter.Seq2
 			}
 		}
 	}, nil
+}
+
+// known refuses the name of a service that is not declared and of which no line is kept.
+// Jobs write under the name of their service.
+func (m *Module) known(name string, wrote map[string]bool) error {
+	if name == "" || wrote[name] || m.o.State == nil || name == gatewayName || name == StoaName {
+		return nil
+	}
+	state := m.o.State()
+	if _, ok := state.Docs[core.Ref{Kind: core.KindService, Name: name}]; ok {
+		return nil // it has nothing to say yet
+	}
+	if job, ok := state.Docs[core.Ref{Kind: core.KindJob, Name: name}]; ok {
+		of := workload.JobBody.Of(job).Of
+		return fault.New(fault.NotFound, job.Ref().String(), "a job writes into the lines of its service, %s", of).WithHint("See stoa logs %s", of)
+	}
+	for _, d := range state.Of(core.KindService) {
+		wrote[d.Name] = true
+	}
+	hint := nearest.Sentence(name, slices.Collect(maps.Keys(wrote)))
+	return fault.New(fault.NotFound, "service/"+name, "not found, and it has written nothing that is kept").WithHint("%s", cmp.Or(hint, "Nothing is applied: stoa apply DIR."))
 }
 
 // parseLine makes a line of what a program wrote. A line that is a JSON object gives

@@ -28,9 +28,10 @@ import (
 
 // Options tune a Module. The zero value is a good default.
 type Options struct {
-	Dir    string           // where lines are kept; "" keeps them in memory only
-	Meters *meter.Registry  // what /metrics shows; nil means an empty one
-	Now    func() time.Time // nil means time.Now
+	Dir    string            // where lines are kept; "" keeps them in memory only
+	Meters *meter.Registry   // what /metrics shows; nil means an empty one
+	Now    func() time.Time  // nil means time.Now
+	State  func() core.State // what is declared, to tell a name that nobody has; nil asks nobody
 }
 
 // Module is the capability.
@@ -83,6 +84,12 @@ func (m *Module) expose(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_ = m.o.Meters.Expose(w) // the caller has gone
 }
+
+// The names under which lines are kept that are no service's. No service may have them.
+const (
+	gatewayName = "gateway" // requests that found no route
+	StoaName    = "stoa"    // the platform itself
+)
 
 // maxAccess is how many access lines are kept a second; a busy system shows its rates,
 // not each of its requests.
@@ -162,7 +169,7 @@ func accessLine(r *hop.Record) telemetry.Line {
 	}
 	caller := r.Caller
 	if caller == "" {
-		caller = "gateway"
+		caller = gatewayName
 	}
 	l := telemetry.Line{
 		At: core.At(r.Start), Service: r.Callee, Instance: r.Instance, Stream: "access", Level: level, TraceID: traceID(r),
@@ -175,7 +182,7 @@ func accessLine(r *hop.Record) telemetry.Line {
 		l.Text += " (" + string(r.Reason) + ")"
 	}
 	if r.Callee == "" {
-		l.Service = "gateway"
+		l.Service = gatewayName
 	}
 	return l
 }

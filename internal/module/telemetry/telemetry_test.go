@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -129,7 +130,7 @@ func TestLinesOutliveTheProcess(t *testing.T) {
 		{choice{tail: 100, trace: "t1"}, "b1"},
 		{choice{tail: 100, since: time.Now().Add(time.Hour)}, ""},
 	} {
-		lines, _, err := m.logs.past(t.Context(), c.choice)
+		lines, _, _, err := m.logs.past(t.Context(), c.choice)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,9 +169,87 @@ func TestSegmentsAreBounded(t *testing.T) {
 	if err := os.WriteFile(all[0], []byte(`{"text":"whole"}`+"\n"+`{"text":"to`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lines, _, err := l.past(t.Context(), choice{tail: 100})
+	lines, _, _, err := l.past(t.Context(), choice{tail: 100})
 	if err != nil || len(lines) == 0 || lines[0].Text != "whole" {
 		t.Errorf("%v, %v", lines, err)
+	}
+}
+
+// A reading is of one moment: what is written, flushed and rolled away while it is read
+// changes nothing of it, and waits for nobody.
+func TestAReadingHoldsNobodyUp(t *testing.T) {
+	now := noon
+	l := newLogs(t.TempDir(), func() time.Time { now = now.Add(time.Second); return now })
+	if err := l.open(); err != nil {
+		t.Fatal(err)
+	}
+	add := func(text string) { l.add(telemetry.Line{Service: "a", Text: text, At: core.At(now)}) }
+	add("on disk")
+	l.flush()
+	add("in memory")
+	r, err := l.begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	for i := range 2 * maxSegments { // the segment that is being read is removed
+		add(fmt.Sprint("later ", i))
+		l.flush()
+		l.fileMu.Lock()
+		err := l.roll()
+		l.fileMu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines, names, err := r.lines(t.Context(), choice{tail: 100})
+	if err != nil || len(lines) != 2 || lines[0].Text != "on disk" || lines[1].Text != "in memory" || !names["a"] || r.next != 2 {
+		t.Errorf("got %v of %v before line %d, %v; want the two lines of before", lines, names, r.next, err)
+	}
+}
+
+// A name that nobody has is an error that offers the nearest; one that is declared, or has
+// written a line that is kept, is known.
+func TestLogsOfNobody(t *testing.T) {
+	docs := map[core.Ref]core.Document{}
+	for _, d := range []core.Document{
+		{Kind: core.KindService, Name: "orders"},
+		{Kind: core.KindJob, Name: "migrate", Sections: map[string]json.RawMessage{"": json.RawMessage(`{"of":"orders"}`)}},
+	} {
+		docs[d.Ref()] = d
+	}
+	m := New(Options{State: func() core.State { return core.State{Docs: docs} }})
+	m.Line("deleted", "1", "stdout", []byte("last words"))
+	for name, want := range map[string]string{
+		"": "", "orders": "", "deleted": "", "gateway": "", "stoa": "",
+		"ordres": "Did you mean orders?", "deletd": "Did you mean deleted?", "x": "There are deleted, orders.",
+		"migrate": "See stoa logs orders",
+	} {
+		_, err := m.followLogs(t.Context(), telemetry.LogsIn{Service: name})
+		if (err != nil) != (want != "") || err != nil && (!fault.Is(err, fault.NotFound) || fault.HintOf(err) != want) {
+			t.Errorf("logs %s: %v, hint %q; want %q", name, err, fault.HintOf(err), want)
+		}
+	}
+}
+
+// top leaves out between whom nothing passes now, and says so.
+func TestTopLeavesIdleEdgesOut(t *testing.T) {
+	busy, idle := telemetry.EdgeRate{From: "gateway", To: "web", Rate: 1}, telemetry.EdgeRate{From: "web", To: "stock", Total: 7}
+	for _, c := range []struct {
+		edges      []telemetry.EdgeRate
+		all        bool
+		want, none string
+	}{
+		{[]telemetry.EdgeRate{busy, idle}, false, "Idle now: 1 more; stoa top -a", "stock"},
+		{[]telemetry.EdgeRate{busy, idle}, true, "stock", "Idle"},
+		{[]telemetry.EdgeRate{idle}, false, "No request in this time", "FROM"},
+		{nil, false, "No request yet.", "FROM"},
+	} {
+		var b strings.Builder
+		printTop(&b, telemetry.TopOut{Edges: c.edges, All: c.all})
+		if !strings.Contains(b.String(), c.want) || strings.Contains(b.String(), c.none) {
+			t.Errorf("%d edges, all %v:\n%s\nwant %q and no %q", len(c.edges), c.all, b.String(), c.want, c.none)
+		}
 	}
 }
 
@@ -300,7 +379,7 @@ func TestLinesSurviveTroubleWithTheDisk(t *testing.T) {
 	l.add(telemetry.Line{Text: "three"})
 	l.flush() // and begins a segment
 	l.add(telemetry.Line{Text: "four"})
-	lines, _, err := l.past(t.Context(), choice{tail: 100})
+	lines, _, _, err := l.past(t.Context(), choice{tail: 100})
 	var got []string
 	for _, line := range lines {
 		got = append(got, line.Text)
@@ -311,6 +390,7 @@ func TestLinesSurviveTroubleWithTheDisk(t *testing.T) {
 	if all, _ := l.segments(); len(all) != 2 {
 		t.Errorf("segments %v, want 2", all)
 	}
+	l.flush()
 	_ = l.file.Close() // from here on nothing can be written
 	l.add(telemetry.Line{Text: "five"})
 	l.flush()

@@ -109,11 +109,26 @@ func (t *traces) find(id string) (string, []telemetry.Span, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return "", nil, fault.New(fault.NotFound, "trace/"+id, "not found; the last %d are kept, in memory", len(t.order)).WithHint("To list them: stoa traces")
+		return "", nil, t.missing(id)
 	case len(found) > 1:
-		return "", nil, fault.New(fault.Conflict, "trace/"+id, "several traces begin so").WithHint("Give more digits: %s", found[0])
+		return "", nil, fault.New(fault.Conflict, "trace/"+id, "several traces begin with these digits").WithHint("Give more digits: %s", found[0])
 	}
 	return found[0].String(), slices.Clone(t.byID[found[0]].spans), nil
+}
+
+// missing says why there is no such trace. t.mu is held.
+func (t *traces) missing(id string) error {
+	switch {
+	case len(t.order) == 0:
+		return fault.New(fault.NotFound, "trace/"+id, "no request has passed since Stoa started").WithHint("Send one through the gateway: stoa status tells where it is.")
+	case id != "last" && len(id) < 8:
+		return fault.New(fault.NotFound, "trace/"+id, "want a trace id, its first 8 digits or more, or last").WithHint("To list them: stoa traces")
+	}
+	kept := "none of those that are kept, the latest"
+	if len(t.order) > 1 {
+		kept += fmt.Sprintf(" %d", len(t.order))
+	}
+	return fault.New(fault.NotFound, "trace/"+id, "%s, in memory, has that id", kept).WithHint("To list them: stoa traces")
 }
 
 // tree orders spans as a tree, children by their start, and sets depth and offset.
@@ -181,7 +196,7 @@ func (m *Module) trace(ctx context.Context, in telemetry.TraceIn) (telemetry.Tra
 	}
 	t := telemetry.Trace{ID: id, Spans: tree(spans)}
 	t.Start, t.DurationMicros = length(t.Spans)
-	lines, _, err := m.logs.past(ctx, choice{trace: id, tail: 200})
+	lines, _, _, err := m.logs.past(ctx, choice{trace: id, tail: 200})
 	if err != nil {
 		return t, err
 	}
@@ -238,7 +253,7 @@ func printTrace(w io.Writer, t telemetry.Trace) {
 	for _, s := range t.Spans {
 		from := s.Caller
 		if from == "" {
-			from = "gateway"
+			from = gatewayName
 		}
 		status := fmt.Sprint(s.Status)
 		if s.GRPCStatus != "" {

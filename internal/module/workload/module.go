@@ -235,7 +235,7 @@ func notFound(kind, name string, docs []core.Document) error {
 	}
 	hint := "Nothing is applied: stoa apply DIR."
 	if len(names) > 0 {
-		hint = nearest.Hint(name, names)
+		hint = nearest.Sentence(name, names)
 	}
 	return fault.New(fault.NotFound, kind+"/"+name, "not found").WithHint("%s", hint)
 }

@@ -110,14 +110,19 @@ func (m *Module) deploymentOf(service string) (*deployment, error) {
 }
 
 // status gives every service, in the order of their names.
-func (m *Module) status(context.Context, workload.StatusIn) (workload.Status, error) {
+func (m *Module) status(_ context.Context, in workload.StatusIn) (workload.Status, error) {
 	state := m.p.State()
 	out := workload.Status{Revision: state.Revision}
 	if sys, ok := state.System(); ok {
 		out.System = sys.Name
 	}
+	if _, ok := state.Docs[core.Ref{Kind: core.KindService, Name: in.Service}]; !ok && in.Service != "" {
+		return out, notFound("service", in.Service, state.Of(core.KindService))
+	}
 	for _, doc := range state.Of(core.KindService) {
-		out.Services = append(out.Services, m.observed(doc, state))
+		if in.Service == "" || doc.Name == in.Service {
+			out.Services = append(out.Services, m.observed(doc, state))
+		}
 	}
 	m.p.Facts(&out)
 	return out, nil
