@@ -132,7 +132,7 @@ func (m *Module) before(ctx context.Context, d *deployment, state core.State, re
 
 // inTheWay says that a release waits for the end of a run that is not its own.
 func (r *firstRun) inTheWay() *core.Condition {
-	return &core.Condition{Status: core.Pending, Reason: "Job", Message: "waits for the end of job/" + r.job + ", which runs for the release before"}
+	return &core.Condition{Status: core.Pending, Reason: "Job", Message: "waits until job/" + r.job + " has ended, which runs already"}
 }
 
 // runBefore runs a job that comes before a release, and has the service looked at again.

@@ -381,9 +381,10 @@ func TestCrashLoop(t *testing.T) {
 	if c.Status != core.False || !strings.Contains(c.Message, "exited with code 3") || !slices.Contains(c.Evidence, "no database here") || c.Hint == "" {
 		t.Errorf("%+v", c)
 	}
-	if v := s.status(); v.State != workload.StateCrashing || v.Ready != 0 {
+	if v := s.status(); v.State != workload.StateCrashing || v.Ready != 0 || v.Blocked == "" || v.Restarts != 0 {
 		t.Errorf("%+v", v)
 	}
+	s.until("nobody waits for a start that is far away", func() bool { return s.refusal().Text == "a ends again and again" })
 }
 
 // A program that listens elsewhere than it was told is told so, with what to do.
