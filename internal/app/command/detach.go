@@ -57,7 +57,8 @@ func detach(ctx context.Context, s *cli.Session, data string, limit core.Duratio
 		return fault.New(fault.Unavailable, "stoa dev", "ended before all was ready").WithHint("Its output is above, and in %s.", logName)
 	case err := <-ready:
 		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w\nIt goes on in the background: stoa status shows it, stoa down ends it; its output is in %s.", err, logName)
+			return &fault.Error{Kind: fault.KindOf(err), Err: err,
+				Hint: "It goes on in the background: stoa status and stoa why SERVICE tell more, stoa down ends it; its output is in " + logName}
 		}
 		if err != nil {
 			return err

@@ -443,10 +443,14 @@ func (d *developer) allReady(ctx context.Context, settled <-chan struct{}) error
 		return ctx.Err()
 	}
 	err := readyBy(ctx, d.c, 0, d.by, d.limit())
-	if why := d.view.refused(); err != nil && ctx.Err() == nil && why != "" {
-		return fmt.Errorf("%w\n  the blueprint is not in force: %s", err, why)
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	return err
+	if why := d.view.refused(); why != "" {
+		err = fmt.Errorf("%w\n  the blueprint is not in force: %s", err, why)
+	}
+	// With this wait the platform ends: nobody can be asked then.
+	return &fault.Error{Kind: fault.KindOf(err), Err: err, Hint: "To look into it while it runs: stoa dev " + d.view.dir + ", then stoa why SERVICE in another terminal"}
 }
 
 // command runs what --wait was given, with the addresses in its environment.

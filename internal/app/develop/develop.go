@@ -110,6 +110,8 @@ func New(p Ports, set *blueprint.Set, o Options) (*Loop, error) {
 	if o.Workers == 0 {
 		o.Workers = 2
 	}
+	// A folder around the blueprint holds more than what is to be left.
+	o.Leave = slices.DeleteFunc(slices.Clone(o.Leave), func(p string) bool { return within(set.Dir, p) })
 	if o.Since.IsZero() {
 		o.Since = time.Now()
 	}
