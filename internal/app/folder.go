@@ -25,15 +25,16 @@ const marksTable = "marks"
 
 // A folder is the data folder:
 //
-//	FORMAT      version of this layout
-//	node        random id of this node
-//	journal/    everything durable (engine/pebblestore, which locks it)
-//	artefacts/  what releases are made of, by digest
-//	snapshot    the last good one of the data plane
-//	stores/     databases of services: <service>/<store>/
-//	work/       folders that programs run in
-//	build/      what stoa dev has built, so that it need not be built again
-//	telemetry/  lines of output; losable
+//	FORMAT         version of this layout
+//	node           random id of this node
+//	journal/       everything durable (engine/pebblestore, which locks it)
+//	journal.acked  how far that was acknowledged
+//	artefacts/     what releases are made of, by digest
+//	snapshot       the last good one of the data plane
+//	stores/        databases of services: <service>/<store>/
+//	work/          folders that programs run in
+//	build/         what stoa dev has built, so that it need not be built again
+//	telemetry/     lines of output; losable
 type folder struct {
 	root string // absolute
 	node string

@@ -159,7 +159,7 @@ func restore(ctx context.Context, o Options, backup, dir string) (map[string]Bou
 	}
 	bounds, err := copyJournal(ctx, o, backup, half)
 	if err == nil {
-		if err = o.FS.RemoveAll(dir); err == nil { // empty, as was seen
+		if err = errors.Join(o.FS.RemoveAll(dir), dropWitness(o.FS, dir)); err == nil { // dir is empty, as was seen
 			err = o.FS.Rename(half, dir)
 		}
 		if err == nil {

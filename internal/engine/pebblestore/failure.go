@@ -15,6 +15,10 @@ import (
 	"stoa/internal/ground/journal"
 )
 
+// ErrDamaged is a reason to end that opening again does not mend: what is on the disk is
+// not what was written.
+var ErrDamaged = errors.New("damaged")
+
 // failure is the store's one way of failing. Pebble cannot go on after an error of
 // its WAL or MANIFEST and sometimes panics in a goroutine of its own, so neither do
 // we: the process ends with the reason and its parent starts it again.
@@ -101,7 +105,7 @@ func (f *failure) readErr(err error) error {
 		return err
 	}
 	if pebble.IsCorruptionError(err) || errors.Is(err, errFormat) {
-		f.fail(fmt.Errorf("damaged: %w", err))
+		f.fail(fmt.Errorf("%w: %w", ErrDamaged, err))
 	}
 	return fmt.Errorf("%w: %w", journal.ErrDown, err)
 }

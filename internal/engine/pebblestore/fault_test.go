@@ -71,7 +71,7 @@ func meetFault(t *testing.T, f diskFault) {
 	if told.hits == 0 {
 		t.Fatalf("the fault was never met; the child said: %s", told.rest)
 	}
-	dead := told.exit == ExitDisk || told.exit == 2 && strings.Contains(told.rest, "pebble")
+	dead := told.exit == ExitDisk || told.exit == ExitDamaged || told.exit == 2 && strings.Contains(told.rest, "pebble")
 	switch {
 	case f.Want == "dies" && !dead, f.Want == "heals" && told.exit != 0, f.Want == "either" && !dead && told.exit != 0:
 		t.Fatalf("the process ended with %d, want one that %s; it said: %s", told.exit, f.Want, told.rest)

@@ -66,8 +66,12 @@ func OpenIndexes(ctx context.Context, o Options) (*Indexes, error) {
 func openIndexes(o Options) (*Indexes, error) {
 	s := &Indexes{o: o, failure: newFailure(o.Fatal), ending: make(chan struct{}), open: map[string]*projection{}}
 	var err error
-	if s.db, s.lock, s.space, err = openPebble(o, s.failure); err != nil {
+	if s.lock, err = lockDir(o); err != nil {
 		return nil, err
+	}
+	whatever := func(Options, *pebble.Options) error { return nil } // what cannot be read is built again
+	if s.db, s.space, err = openPebble(o, s.failure, s.lock, whatever); err != nil {
+		return nil, errors.Join(err, s.lock.Close())
 	}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, s.db.Close(), s.lock.Close())

@@ -86,7 +86,7 @@ func (s *Store) openLog(name string, id uint32) (*log, error) {
 
 // damaged ends the process over what cannot be read in the right way.
 func (s *Store) damaged(what string, err error) error {
-	err = fmt.Errorf("%s in %s is damaged: %w", what, s.o.Dir, err)
+	err = fmt.Errorf("%s in %s is %w: %w", what, s.o.Dir, ErrDamaged, err)
 	s.fail(err)
 	return fmt.Errorf("%w: %w", journal.ErrDown, err)
 }

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,13 +18,17 @@ import (
 // parent that sees it starts the process again: opening is what recovers.
 const ExitDisk = 86
 
+// ExitDamaged is that of one that ended over ErrDamaged. Starting again helps if what is
+// damaged is seldom read; a parent that sees it again at once gives up.
+const ExitDamaged = 87
+
 // Options tune a Store. Only Dir is needed.
 type Options struct {
 	Dir string // the folder that the store owns; made if absent (0700)
 	FS  vfs.FS // nil means the real disk
 
 	// Fatal is told why the process must end and does not return; nil means to print
-	// the reason to stderr and to exit with ExitDisk. If it does return, every call
+	// the reason to stderr and to exit with ExitDisk or ExitDamaged. If it does return, every call
 	// gives ErrDown from then on and Close does not wait for the disk.
 	Fatal func(reason error)
 
@@ -53,8 +58,12 @@ func (o Options) withDefaults() Options {
 	if o.Fatal == nil {
 		dir := o.Dir
 		o.Fatal = func(reason error) {
-			fmt.Fprintf(os.Stderr, "stoa: journal %s: %v\nstoa: ending; opening the journal again recovers it\n", dir, reason)
-			os.Exit(ExitDisk)
+			code, next := ExitDisk, "opening the journal again recovers it"
+			if errors.Is(reason, ErrDamaged) {
+				code, next = ExitDamaged, "what is damaged does not mend itself"
+			}
+			fmt.Fprintf(os.Stderr, "stoa: journal %s: %v\nstoa: ending; %s\n", dir, reason, next)
+			os.Exit(code)
 		}
 	}
 	o.Ballast = cmp.Or(o.Ballast, defaultBallast)
@@ -97,7 +106,7 @@ func (f *failure) hooks(p *pebble.Options, log *slog.Logger) {
 	p.EventListener = &pebble.EventListener{
 		BackgroundError: func(error) {}, // flushes are seen in FlushEnd; a failed compaction is tried again and blocks no one
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			f.fail(fmt.Errorf("%s is damaged: %w", i.Path, i.Details))
+			f.fail(fmt.Errorf("%s is %w: %w", i.Path, ErrDamaged, i.Details))
 		},
 		WALCreated: func(i pebble.WALCreateInfo) {
 			if i.Err != nil {

@@ -19,7 +19,8 @@
 // be caught at all and come to the same. What is not fatal: flushes that fail (appends
 // are refused until one succeeds), failed compactions, a read error.
 //
-// ENOSPC is kept away by a gate and a ballast file, see space.
+// A journal that ends before what was acknowledged is refused, see witness. ENOSPC is
+// kept away by a gate and a ballast file, see space.
 //
 // # Limits
 //
@@ -52,6 +53,7 @@ type Store struct {
 	db    *pebble.DB
 	lock  *pebble.Lock
 	space *space
+	seen  *witness
 	*failure
 
 	asks    chan *ask
@@ -97,27 +99,49 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		names:   map[string]uint32{},
 		given:   map[string]uint32{},
 	}
-	var err error
-	if s.db, s.lock, s.space, err = openPebble(o, s.failure); err != nil {
+	if err := s.open(); err != nil {
 		return nil, openErr(o.Dir, err)
-	}
-	if err := s.load(); err != nil {
-		return nil, openErr(o.Dir, errors.Join(err, s.db.Close(), s.lock.Close()))
 	}
 	go s.write()
 	go s.sync()
 	return s, nil
 }
 
-// openPebble locks the folder, sets up gate and ballast and opens Pebble in it.
-func openPebble(o Options, f *failure) (*pebble.DB, *pebble.Lock, *space, error) {
+// open opens Pebble, reads the catalogue, and holds what it finds to what was acknowledged.
+func (s *Store) open() (err error) {
+	if s.lock, err = lockDir(s.o); err != nil {
+		return err
+	}
+	s.seen = openWitness(s.o)
+	if s.db, s.space, err = openPebble(s.o, s.failure, s.lock, s.seen.before); err == nil {
+		if err = s.load(); err == nil {
+			err = s.seen.check(s.o, s.db)
+		}
+		if err != nil {
+			err = errors.Join(err, s.err(), s.db.Close()) // s.err() names the file, if one is damaged
+		}
+	}
+	if err != nil {
+		return errors.Join(err, s.seen.close(), s.lock.Close())
+	}
+	return nil
+}
+
+// lockDir makes the folder if need be, and locks it.
+func lockDir(o Options) (*pebble.Lock, error) {
 	if err := makeDir(o.FS, o.Dir); err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	lock, err := pebble.LockDirectory(o.Dir, o.FS)
 	if err != nil {
-		return nil, nil, nil, &lockedError{err}
+		return nil, &lockedError{err}
 	}
+	return lock, nil
+}
+
+// openPebble sets up gate and ballast and opens Pebble in a folder that is locked. before
+// is called when all is ready, and may refuse.
+func openPebble(o Options, f *failure, lock *pebble.Lock, before func(Options, *pebble.Options) error) (*pebble.DB, *space, error) {
 	g := &space{fs: o.FS, dir: o.Dir, want: o.Reserve, ballast: o.Ballast, log: o.Log}
 	p := o.pebbleOptions()
 	if o.tune != nil {
@@ -127,7 +151,10 @@ func openPebble(o Options, f *failure) (*pebble.DB, *pebble.Lock, *space, error)
 	p.Lock = lock
 	p.FS = vfs.OnDiskFull(p.FS, g.dropBallast)
 	p.WithFSDefaults() // notices a disk that is slow
-	err = g.recoverable()
+	err := g.recoverable()
+	if err == nil {
+		err = before(o, p)
+	}
 	var db *pebble.DB
 	if err == nil {
 		db, err = tryOpen(o.Dir, p)
@@ -135,10 +162,10 @@ func openPebble(o Options, f *failure) (*pebble.DB, *pebble.Lock, *space, error)
 	// What was replayed has reached a table when Open returns without a failed flush: it
 	// must, since the old WAL is not synced again.
 	if err = f.opened(err); err != nil {
-		return nil, nil, nil, errors.Join(err, lock.Close())
+		return nil, nil, err
 	}
 	g.now()
-	return db, lock, g, nil
+	return db, g, nil
 }
 
 // makeDir makes dir and what is missing above it, and syncs each folder that got a new
@@ -202,6 +229,8 @@ func openErr(dir string, err error) error {
 		f.Kind, f.Hint = fault.Invalid, "Use the stoa that wrote it, or a newer one."
 	case errors.Is(err, syscall.ENOSPC):
 		f.Kind, f.Hint = fault.Exhausted, "Free space on that volume and start again; nothing acknowledged is lost."
+	case errors.Is(err, errLost):
+		f.Kind, f.Hint = fault.Internal, "Keep a copy of the folder, then bring back the last backup: stoa restore. To go on without what is missing, remove "+beside(dir, ".acked")+"."
 	case pebble.IsCorruptionError(err), errors.Is(err, errFormat):
 		f.Kind, f.Hint = fault.Internal, "Keep a copy of the folder, then bring back the last backup: stoa restore."
 	case errors.Is(err, os.ErrPermission):
@@ -336,7 +365,7 @@ func (s *Store) close() error {
 		<-s.synced
 		s.use.Lock()
 		defer s.use.Unlock()
-		ended <- errors.Join(s.db.Close(), s.lock.Close())
+		ended <- errors.Join(s.db.Close(), s.seen.close(), s.lock.Close())
 	}()
 	select {
 	case err := <-ended:

@@ -198,6 +198,7 @@ func (s *Store) sync() {
 			f.answer(fmt.Errorf("%w: %w", journal.ErrUnknown, down))
 			continue
 		}
+		s.seen.saw(f.batch, s.o)
 		if !s.o.ackEarly {
 			f.succeed()
 		}
