@@ -33,6 +33,12 @@ const (
 	restartSpan  = 2 * time.Minute
 )
 
+// A platform that ends over a damaged file as soon as it is started will do so for ever.
+const (
+	damagedTimes = 3           // in a row
+	damagedLived = time.Minute // at most, each time
+)
+
 // parent runs the platform as a child and starts it again when it was killed or its
 // disk failed it. The platform is crash-only: an error of the disk ends the process,
 // and a start is what recovers. It gives the exit code of the last child.
@@ -46,6 +52,7 @@ func parent(stderr io.Writer) int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	var starts []time.Time
+	damaged := 0 // deaths in a row that were of a damaged file, soon after the start
 	wait := restartFirst
 	which := firstChild
 	for {
@@ -61,6 +68,14 @@ func parent(stderr io.Writer) int {
 				return 128 - code // as a shell tells it
 			}
 			return code
+		}
+		if damaged++; code != pebblestore.ExitDamaged || time.Since(began) > damagedLived {
+			damaged = 0
+		}
+		if damaged == damagedTimes {
+			fmt.Fprintf(stderr, "stoa: the platform ended %d times in a row over a damaged file of its journal, named above; giving up.\n"+
+				"stoa: look at the disk's health (dmesg, smartctl), then make a new data folder: stoa restore BACKUP --data DIR\n", damagedTimes)
+			return 1
 		}
 		if starts = append(starts, began); len(starts) > restartTimes {
 			starts = starts[1:]
@@ -97,7 +112,7 @@ const (
 // lost says whether a child that ended by itself is to be started again.
 func lost(code int, lived time.Duration, args []string) bool {
 	switch {
-	case code == pebblestore.ExitDisk, code < 0:
+	case code == pebblestore.ExitDisk, code == pebblestore.ExitDamaged, code < 0:
 		return true
 	case code == panicCode:
 		return lived > atOnce && !slices.Contains(args, "--wait") && !slices.Contains(args, "-wait")

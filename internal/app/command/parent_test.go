@@ -16,6 +16,7 @@ func TestLost(t *testing.T) {
 		{"a good end", 0, time.Hour, nil, false},
 		{"a failure that was told", 1, time.Hour, nil, false},
 		{"the disk failed it", 86, 0, nil, true},
+		{"a file of the journal is damaged", 87, 0, nil, true},
 		{"kill -9", -9, 0, nil, true},
 		{"a command of --wait that was interrupted", 130, time.Minute, []string{"dev", "--wait"}, false},
 		{"a panic", 2, time.Minute, []string{"server"}, true},
