@@ -23,6 +23,11 @@ import (
 	"stoa/internal/kernel/host"
 )
 
+// The comments first: the reference is made of them.
+//
+//go:generate go -C ../../.. run ./internal/kernel/fielddocs/gen
+//go:generate go -C ../../.. test ./internal/app/command -update
+
 var update = flag.Bool("update", false, "write docs/reference")
 
 // fresh compares a page of the reference with what it is generated from.

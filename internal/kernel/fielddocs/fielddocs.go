@@ -6,6 +6,8 @@
 // docs.json; a test says when they are stale:
 //
 //	go run ./internal/kernel/fielddocs/gen
+//
+// make generate runs it, and then what is made of its result.
 package fielddocs
 
 import (
