@@ -108,7 +108,10 @@ func upAndReady(ctx context.Context, s *cli.Session, data string, limit time.Dur
 // withoutDetach gives the command line without the flag.
 func withoutDetach(args []string) []string {
 	var out []string
-	for _, a := range args {
+	for i, a := range args {
+		if a == "--" {
+			return append(out, args[i:]...)
+		}
 		if a != "-d" && a != "--detach" && a != "-detach" {
 			out = append(out, a)
 		}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -92,6 +91,9 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 		return err
 	}
 	if in.Detach {
+		if in.Wait {
+			return cli.Misuse("-d leaves the platform running, --wait ends it with the command: one or the other", "stoa dev "+in.Dir+" --wait -- "+strings.Join(in.Command, " "))
+		}
 		return detach(ctx, s, data, in.Timeout)
 	}
 	if err := ignoreData(set.Dir, data); err != nil {
@@ -298,17 +300,34 @@ func (d *developer) work(ctx context.Context) error {
 			}
 		})
 	}
+	commanded := make(chan error, 1)
 	if d.in.Wait {
-		lives.Go(func() { results <- d.command(ctx, settled) })
+		lives.Go(func() { commanded <- d.command(ctx, settled) })
 	}
 	select {
 	case err := <-results:
 		return err
+	case err := <-commanded:
+		if ctx.Err() == nil {
+			return err
+		}
+		return cutShort(err)
 	case <-ctx.Done():
-		return nil
 	case <-d.p.Done():
+	}
+	if !d.in.Wait {
 		return nil
 	}
+	cancel()
+	return cutShort(<-commanded)
+}
+
+// cutShort gives how stoa ends whose command was not let finish: never as if all were well.
+func cutShort(err error) error {
+	if exit := cli.Exit(0); errors.As(err, &exit) && exit != 0 {
+		return err
+	}
+	return cli.Exit(cli.CodeInterrupted)
 }
 
 // over says whether a channel is closed.
@@ -464,22 +483,4 @@ func (d *developer) command(ctx context.Context, settled <-chan struct{}) error 
 	}
 	d.view.say("running %s", strings.Join(d.in.Command, " "))
 	return execute(ctx, d.s, d.in.Command, []string{"STOA_GATEWAY_URL=" + url, "STOA_ADMIN_URL=" + d.p.AdminURL(), "STOA_DATA=" + d.p.Data(), childVariable + "="})
-}
-
-// execute runs a command in the user's place; its exit code becomes that of stoa.
-func execute(ctx context.Context, s *cli.Session, argv, env []string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env = s.Dir, append(os.Environ(), env...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, s.Stdout, s.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		return cli.Exit(max(1, exit.ExitCode()))
-	case err != nil:
-		return fault.New(fault.NotFound, argv[0], "cannot be run: %w", err)
-	}
-	return nil
 }

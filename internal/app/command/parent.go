@@ -102,22 +102,26 @@ func parent(stderr io.Writer) int {
 }
 
 // panicCode is that of a Go program that panicked: some errors of a disk end Pebble so.
-// A command line that was misused has it too, but says so at once, and a command of
-// dev --wait may have any.
+// A command line that was misused has it too, but says so at once.
 const (
 	panicCode = 2
 	atOnce    = 2 * time.Second
 )
 
-// lost says whether a child that ended by itself is to be started again.
+// lost says whether a child that ended by itself is to be started again. The command of
+// dev --wait may have any exit code, so of these none says so.
 func lost(code int, lived time.Duration, args []string) bool {
-	switch {
-	case code == pebblestore.ExitDisk, code == pebblestore.ExitDamaged, code < 0:
-		return true
-	case code == panicCode:
-		return lived > atOnce && !slices.Contains(args, "--wait") && !slices.Contains(args, "-wait")
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
 	}
-	return false
+	waits := slices.Contains(args, "--wait") || slices.Contains(args, "-wait")
+	switch code {
+	case pebblestore.ExitDisk, pebblestore.ExitDamaged:
+		return !waits
+	case panicCode:
+		return !waits && lived > atOnce
+	}
+	return code < 0
 }
 
 // oneChild runs the platform once. stopped says that a signal asked for the end. The

@@ -22,6 +22,9 @@ func TestLost(t *testing.T) {
 		{"a panic", 2, time.Minute, []string{"server"}, true},
 		{"a misused command line", 2, 100 * time.Millisecond, []string{"server"}, false},
 		{"the command of --wait", 2, time.Minute, []string{"dev", "--wait", "--", "false"}, false},
+		{"the command of --wait, with the code of a disk", 86, time.Minute, []string{"dev", "--wait", "--", "false"}, false},
+		{"kill -9 while a command runs: it is told who was lost", -9, time.Minute, []string{"dev", "--wait", "--", "false"}, true},
+		{"a panic of a platform whose arguments say --wait after --", 2, time.Minute, []string{"dev", "--", "--wait"}, true},
 	} {
 		if got := lost(c.code, c.lived, c.args); got != c.want {
 			t.Errorf("%s: started again: %v, want %v", c.what, got, c.want)
