@@ -27,9 +27,15 @@ type Done struct {
 	Message string `json:"message"`
 }
 
+// DownOut says that the platform is stopping.
+type DownOut struct {
+	Message string `json:"message"`
+	Process int    `json:"process"` // the one to wait for, of this machine: when it has ended, so has everything
+}
+
 // The operations.
 var (
-	DownOp   = op.Op[op.None, Done]{Name: "down", Help: "stop the platform and everything that it runs", Example: "stoa down", Effect: op.Write}
+	DownOp   = op.Op[op.None, DownOut]{Name: "down", Help: "stop the platform and everything that it runs", Example: "stoa down", Effect: op.Write}
 	LoginOp  = op.Op[op.None, LoginOut]{Name: "dash", Help: "give a link that opens the dashboard, once", Example: "stoa dash", Effect: op.Write}
 	BackupOp = op.Op[BackupIn, BackupOut]{Name: "backup", Help: "write a backup of the journal and the artefacts, and verify it", Example: "stoa backup /var/backups/shop-1", Effect: op.Write}
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"stoa/api/admin"
@@ -22,17 +23,17 @@ func (house) Name() string { return "platform" }
 
 // Declare states the operations.
 func (h house) Declare(c *host.Catalog) {
-	host.Handle(c, admin.DownOp, h.down, func(w printer, d admin.Done) { fmt.Fprintln(w, d.Message) })
+	host.Handle(c, admin.DownOp, h.down, func(w printer, d admin.DownOut) { fmt.Fprintln(w, d.Message) })
 	host.Handle(c, admin.LoginOp, h.login, func(w printer, o admin.LoginOut) { fmt.Fprintln(w, o.URL) })
 	c.Endpoint("PUT "+artefactsPath+"{digest}", "store an artefact, sent as a tar stream", http.HandlerFunc(h.p.takeArtefact))
 	c.Endpoint("HEAD "+artefactsPath+"{digest}", "ask whether an artefact is there", http.HandlerFunc(h.p.hasOne))
 	host.Handle(c, admin.BackupOp, h.backup, printBackup)
 }
 
-func (h house) down(context.Context, op.None) (admin.Done, error) {
+func (h house) down(context.Context, op.None) (admin.DownOut, error) {
 	// The answer must leave before the door closes.
 	time.AfterFunc(50*time.Millisecond, h.p.Down)
-	return admin.Done{Message: "Stopping: every instance is drained and ended."}, nil
+	return admin.DownOut{Message: "Stopping: every instance is drained and ended.", Process: os.Getpid()}, nil
 }
 
 func (h house) login(context.Context, op.None) (admin.LoginOut, error) {

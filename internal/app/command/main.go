@@ -52,7 +52,7 @@ func Options() cli.Options {
 func commands() []cli.Command {
 	return []cli.Command{
 		devCommand(), serverCommand(), installCommand(), planCommand(), applyCommand(),
-		runCommand(), initCommand(), initServiceCommand(), doctorCommand(), restoreCommand(),
+		runCommand(), initCommand(), initServiceCommand(), doctorCommand(), restoreCommand(), downCommand(),
 	}
 }
 
@@ -63,6 +63,9 @@ func isParent(args []string) bool {
 		return false
 	}
 	for _, a := range args {
+		if a == "--" {
+			break
+		}
 		if a == "-h" || a == "--help" || a == "-help" || a == "-d" || a == "--detach" {
 			return false
 		}
