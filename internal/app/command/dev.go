@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"stoa/api/core"
 	"stoa/api/fault"
@@ -108,9 +109,6 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 		if err := s.Confirm(ctx, "The data of all services in "+data+" will be thrown away."); err != nil {
 			return err
 		}
-		if err := os.RemoveAll(filepath.Join(data, "stores")); err != nil {
-			return fmt.Errorf("--fresh: %w", err)
-		}
 	}
 	gate, err := gatewayAddress(in.Gateway, set)
 	if err != nil {
@@ -124,7 +122,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 		Data: data, Mode: app.ModeDev, Gateway: gate, Admin: admin, AdminFree: in.Admin == "",
 		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: slog.Default(), Getenv: s.Getenv,
 	})
-	d := &developer{s: s, in: in, p: p, set: set, since: since, forget: in.Fresh}
+	d := &developer{s: s, in: in, p: p, set: set, since: since}
 	return d.run(ctx)
 }
 
@@ -193,12 +191,11 @@ func gatewayAddress(given string, set *blueprint.Set) (string, error) {
 
 // A developer is one run of stoa dev.
 type developer struct {
-	s      *cli.Session
-	in     DevIn
-	p      *app.Platform
-	set    *blueprint.Set
-	since  time.Time // before the blueprint was read
-	forget bool      // what was kept of jobs, because the data is fresh
+	s     *cli.Session
+	in    DevIn
+	p     *app.Platform
+	set   *blueprint.Set
+	since time.Time // before the blueprint was read
 
 	c    *client.Client
 	view *view
@@ -224,12 +221,6 @@ func (d *developer) run(ctx context.Context) error {
 	}
 	d.view = newView(d.s, d.p, c, d.set, d.since)
 	d.by = d.since.Add(d.limit())
-	if d.forget { // jobs have run against data that is gone
-		if err := d.p.ForgetMarks(ctx, "workload/job/"); err != nil {
-			cancel()
-			return errors.Join(err, <-ended)
-		}
-	}
 	result := d.work(ctx)
 	cancel()
 	d.view.stopping()
@@ -284,6 +275,11 @@ func (d *developer) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if d.in.Fresh {
+		if err := d.fresh(ctx); err != nil {
+			return err
+		}
+	}
 	lives.Go(func() { loop.Run(ctx, d.p.Artefacts(), !d.in.NoWatch) })
 	lives.Go(func() { d.view.follow(ctx) })
 	if d.in.Attach != "" {
@@ -328,6 +324,15 @@ func cutShort(err error) error {
 		return err
 	}
 	return cli.Exit(cli.CodeInterrupted)
+}
+
+// fresh throws the data of all services away. The folder is ours and nothing runs yet, all
+// else that could keep the platform from starting was looked at.
+func (d *developer) fresh(ctx context.Context) error {
+	if err := os.RemoveAll(filepath.Join(d.p.Data(), "stores")); err != nil {
+		return fmt.Errorf("--fresh: %w", err)
+	}
+	return d.p.ForgetMarks(ctx, "workload/job/") // they have run against data that is gone
 }
 
 // over says whether a channel is closed.
@@ -416,7 +421,7 @@ func (d *developer) load(ctx context.Context) {
 		if err == nil {
 			break
 		}
-		if text := err.Error(); text != said {
+		if text := countless(err.Error()); text != said {
 			said = text
 			d.view.say("load: waits until all is ready; %v", err)
 		}
@@ -440,6 +445,17 @@ func (d *developer) load(ctx context.Context) {
 	default:
 		d.view.say("load: the job ended: %s", run.State)
 	}
+}
+
+// countless is a text without its digits: how often and how long something failed is no
+// new reason.
+func countless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // loadRetry is how long --load waits before it looks again at services that were not ready.
