@@ -43,6 +43,9 @@ const MaxAnswer = 64 << 20
 // Options tune a Client. The zero value is a good default.
 type Options struct {
 	DialTimeout time.Duration // 0 means 5 s
+	// Answer is how long a question may go without its answer; 0 means 60 s. It does not
+	// bound changes, which take as long as they take.
+	Answer time.Duration
 	// Idle is how long a stream may stay without a sign of life; 0 means 60 s. The
 	// platform sends one every 15 s.
 	Idle time.Duration
@@ -63,6 +66,9 @@ type Client struct {
 func New(addr string, o Options) (*Client, error) {
 	if o.DialTimeout == 0 {
 		o.DialTimeout = 5 * time.Second
+	}
+	if o.Answer == 0 {
+		o.Answer = 60 * time.Second
 	}
 	if o.Idle == 0 {
 		o.Idle = 60 * time.Second
@@ -139,6 +145,11 @@ func Follow[In, Out any](ctx context.Context, c *Client, o op.Op[In, Out], in In
 // Do is Call for a caller who knows the types only at run time: in is a request
 // struct, out a pointer to the answer, or nil to drop it.
 func (c *Client) Do(ctx context.Context, name string, effect op.Effect, in, out any) error {
+	if effect == op.Read || effect == "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.o.Answer)
+		defer cancel()
+	}
 	resp, err := c.send(ctx, name, effect, in)
 	if err != nil {
 		return err

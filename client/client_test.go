@@ -80,6 +80,15 @@ func TestTimeRunsOut(t *testing.T) {
 	}
 }
 
+// A platform that hangs makes nobody wait for ever, unless it was asked for a change.
+func TestQuestionsAreBounded(t *testing.T) {
+	hangs := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	_, err := client.Call(t.Context(), dial(t, hangs, client.Options{Answer: 20 * time.Millisecond}), readOp, in{})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer in time") || fault.HintOf(err) == "" {
+		t.Errorf("got %v, want that there was no answer in time, and a hint", err)
+	}
+}
+
 func TestNotStoa(t *testing.T) {
 	for _, h := range []http.HandlerFunc{
 		http.NotFound,

@@ -27,6 +27,9 @@ func (h house) backup(ctx context.Context, in admin.BackupIn) (out admin.BackupO
 	if !filepath.IsAbs(in.Dir) {
 		return out, fault.New(fault.Invalid, in.Dir, "want an absolute folder: the platform writes it, and works elsewhere than you").WithHint("stoa backup \"$PWD/%s\"", in.Dir)
 	}
+	if inside(o.folder.root, in.Dir) {
+		return out, fault.New(fault.Invalid, in.Dir, "lies in the data folder, which it is a backup of").WithHint("Name a folder outside of %s, best on another disk.", o.folder.root)
+	}
 	if err := os.Mkdir(in.Dir, 0o700); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return out, fault.New(fault.Conflict, in.Dir, "exists already").WithHint("Name a folder that does not exist yet.")
@@ -58,6 +61,18 @@ func (h house) backup(ctx context.Context, in admin.BackupIn) (out admin.BackupO
 		return out, err
 	}
 	return out, writeSums(ctx, in.Dir)
+}
+
+// inside says whether dir, which need not be there, lies in root, whatever links lead to either.
+func inside(root, dir string) bool {
+	real := func(p string) string {
+		if to, err := filepath.EvalSymlinks(p); err == nil {
+			return to
+		}
+		return p
+	}
+	rel, err := filepath.Rel(real(root), filepath.Join(real(filepath.Dir(filepath.Clean(dir))), filepath.Base(dir)))
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // verify opens the journal in dir as a platform would and gives its revision.
