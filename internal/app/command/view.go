@@ -238,7 +238,7 @@ func (v *view) stateText(s workload.Service) string {
 	if s.LastError != "" {
 		text += ": " + s.LastError
 	}
-	if c, ok := v.p.Board.One(core.Ref{Kind: core.KindService, Name: s.Name}, "Ready"); trouble && ok && c.Hint != "" {
+	if c, ok := v.p.Board.One(core.Ref{Kind: core.KindService, Name: s.Name}, "Ready"); s.LastError != "" && ok && c.Hint != "" {
 		text += fmt.Sprintf("\n%-14s %s", "", c.Hint)
 	}
 	return text

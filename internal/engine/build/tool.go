@@ -14,7 +14,8 @@ import (
 	"stoa/internal/engine/process"
 )
 
-// MaxOutput is how much of a build's output is kept for its error, from the end.
+// MaxOutput is how much of a build's output is kept for its error: half of it from the end
+// of what came by stdout, and half by stderr.
 const MaxOutput = 16 << 10
 
 // killDelay is how long a cancelled build may take to end after SIGTERM.
@@ -29,6 +30,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if strings.TrimSpace(e.Output) == "" {
+		return fmt.Sprintf("%s %v, and said nothing", strings.Join(e.Argv, " "), e.Exit)
+	}
 	return fmt.Sprintf("%s %v:\n%s", strings.Join(e.Argv[:min(2, len(e.Argv))], " "), e.Exit, strings.TrimRight(e.Output, "\n"))
 }
 
@@ -46,13 +50,15 @@ func (b *Builder) tool(ctx context.Context, name, dir string, argv []string, env
 	if err != nil {
 		return fault.New(fault.NotFound, argv[0], "%s is built with %s, which is not on PATH", name, argv[0]).WithHint("%s", Install(argv[0]))
 	}
-	out := &output{log: func(line string) {
+	var turns sync.Mutex
+	log := func(line string) {
 		if b.Log != nil {
 			b.Log(name, line)
 		}
-	}}
+	}
+	stdout, stderr := &output{turns: &turns, log: log}, &output{turns: &turns, log: log}
 	in, err := process.New(process.Options{}).Start(ctx, process.Spec{
-		Argv: append([]string{path}, argv[1:]...), Dir: dir, Env: append(os.Environ(), env...), Stdout: out.take, Stderr: out.take,
+		Argv: append([]string{path}, argv[1:]...), Dir: dir, Env: append(os.Environ(), env...), Stdout: stdout.take, Stderr: stderr.take,
 	})
 	if err != nil {
 		return fmt.Errorf("build %s: %w", name, err)
@@ -66,7 +72,7 @@ func (b *Builder) tool(ctx context.Context, name, dir string, argv []string, env
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case exit.Reason != process.Exited || exit.Code != 0:
-		return &fault.Error{Op: "build", Subject: name, Kind: fault.Invalid, Err: &Error{Service: name, Argv: argv, Exit: exit, Output: out.tail.String()}}
+		return &fault.Error{Op: "build", Subject: name, Kind: fault.Invalid, Err: &Error{Service: name, Argv: argv, Exit: exit, Output: stdout.tail.String() + stderr.tail.String()}}
 	}
 	return nil
 }
@@ -84,25 +90,24 @@ func Install(tool string) string {
 	return "Install " + tool + " and see that it is on PATH."
 }
 
-// output keeps the end of what a tool says, and hands on its lines.
+// output keeps the end of what a tool says by one of its streams, and hands on its lines.
 type output struct {
-	log func(string) // called with mu held: stdout and stderr take turns
-
-	mu   sync.Mutex
-	tail bytes.Buffer // guarded by mu
+	turns *sync.Mutex // held while log is called: the streams take turns
+	log   func(string)
+	tail  bytes.Buffer // of the one goroutine that takes, until the tool has ended
 }
 
 const maxLine = 4 << 10 // of a line that is handed on; the tail has all of it
 
 func (o *output) take(line []byte, more bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.turns.Lock()
 	o.log(string(line[:min(len(line), maxLine)]))
+	o.turns.Unlock()
 	o.tail.Write(line)
 	if !more {
 		o.tail.WriteByte('\n')
 	}
-	if extra := o.tail.Len() - MaxOutput; extra > 0 {
+	if extra := o.tail.Len() - MaxOutput/2; extra > 0 {
 		o.tail.Next(extra)
 	}
 }

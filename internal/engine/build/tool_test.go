@@ -98,6 +98,10 @@ func TestOutputOfAToolThatFails(t *testing.T) {
 			t.Errorf("the output holds no %q: %q", want, failed.Output[max(0, len(failed.Output)-100):])
 		}
 	}
+	run := workload.Run{Command: []string{"sh", "app.sh"}, Build: []string{"false", "x"}}
+	if _, err := builder(t).Service(t.Context(), "app", dir, run, nil); err == nil || !strings.HasSuffix(err.Error(), "false x exited with code 1, and said nothing") {
+		t.Errorf("a tool that says nothing: got %v", err)
+	}
 	if strings.Contains(failed.Output, "line 3\n") {
 		t.Error("the output holds its beginning, too")
 	}
