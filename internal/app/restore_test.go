@@ -139,7 +139,9 @@ func TestRestore(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, e := range entries {
-					names = append(names, e.Name())
+					if e.Name() != "journal.acked" { // the journal's own, beside it
+						names = append(names, e.Name())
+					}
 				}
 			}
 			if want := []string{"FORMAT", "artefacts", "journal", "node", "stores", "work", "data"}; !slices.Equal(names, want) {
