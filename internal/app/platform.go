@@ -105,7 +105,7 @@ func New(o Options) *Platform {
 		o.Getenv = os.Getenv
 	}
 	p := &Platform{o: o, registry: meter.New(), logins: &httpapi.Logins{}, held: make(chan struct{}), down: make(chan struct{})}
-	p.Telemetry = telemetry.New(telemetry.Options{Dir: folder{root: o.Data}.logs(), Meters: p.registry, State: func() core.State { return p.Store.State() }})
+	p.Telemetry = telemetry.New(telemetry.Options{Dir: folder{root: o.Data}.logs(), Meters: p.registry, State: func() core.State { return p.Store.State() }, Hide: func(text string) string { return p.workload.Hide(text) }})
 	o.Log = newLog(p.Telemetry, o.Log.Handler())
 	p.o.Log = o.Log
 	p.Store = store.New(store.Options{Log: o.Log})

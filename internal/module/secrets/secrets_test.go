@@ -48,6 +48,7 @@ func TestRefusals(t *testing.T) {
 		"others may read it": {0o644, "stripe=" + planted, fault.Denied, "chmod 0600"},
 		"misspelt":           {0o600, "strip=" + planted, fault.NotFound, "did you mean strip?"},
 		"broken":             {0o600, "stripe=\"" + planted + "\n", fault.Invalid, ""},
+		"too short":          {0o600, "stripe=abc\n", fault.Invalid, "longer one"},
 		"twice":              {0o600, "stripe=" + planted + "\nstripe=2\n", fault.Invalid, ""},
 	} {
 		_, err := New(Ports{File: func() string { return "" }}).grant(t.Context(), instance(t, c.mode, c.text))

@@ -50,6 +50,7 @@ type logs struct {
 	next    uint64           // number of the next line; guarded by mu
 	pending []telemetry.Line // not written yet; guarded by mu
 	waits   int              // bytes of text that are pending, some more in truth; guarded by mu
+	wake    chan struct{}    // of one: a line waits for the disk
 	changed chan struct{}    // closed and replaced at each line; guarded by mu
 	waiting bool             // somebody waits on changed; guarded by mu
 
@@ -61,7 +62,7 @@ type logs struct {
 }
 
 func newLogs(dir string, now func() time.Time) *logs {
-	return &logs{dir: dir, now: now, changed: make(chan struct{}), lost: func(int) {}}
+	return &logs{dir: dir, now: now, changed: make(chan struct{}), wake: make(chan struct{}, 1), lost: func(int) {}}
 }
 
 // add keeps a line, and says whether it found room.
@@ -73,6 +74,10 @@ func (l *logs) add(line telemetry.Line) bool {
 			return false
 		}
 		l.pending = append(l.pending, line)
+		select {
+		case l.wake <- struct{}{}:
+		default: // it is awake
+		}
 		l.waits += len(line.Text)
 	}
 	if l.recent = append(l.recent, line); len(l.recent) >= 2*maxRecent { // seldom, so that it costs little
@@ -127,18 +132,21 @@ func (l *logs) segments() ([]string, error) {
 	return filepath.Glob(filepath.Join(l.dir, "*.jsonl")) // sorted
 }
 
-// write writes what waits, every moment, until ctx ends; then the rest.
+// write writes what waits, a moment after the first of it came, until ctx ends; then the rest.
 func (l *logs) write(ctx context.Context) {
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
+	defer l.flush()
 	for {
 		select {
-		case <-tick.C:
-			l.flush()
+		case <-l.wake:
 		case <-ctx.Done():
-			l.flush()
 			return
 		}
+		select {
+		case <-time.After(flushEvery):
+		case <-ctx.Done():
+			return
+		}
+		l.flush()
 	}
 }
 

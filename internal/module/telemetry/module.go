@@ -28,10 +28,11 @@ import (
 
 // Options tune a Module. The zero value is a good default.
 type Options struct {
-	Dir    string            // where lines are kept; "" keeps them in memory only
-	Meters *meter.Registry   // what /metrics shows; nil means an empty one
-	Now    func() time.Time  // nil means time.Now
-	State  func() core.State // what is declared, to tell a name that nobody has; nil asks nobody
+	Dir    string                   // where lines are kept; "" keeps them in memory only
+	Meters *meter.Registry          // what /metrics shows; nil means an empty one
+	Now    func() time.Time         // nil means time.Now
+	Hide   func(text string) string // takes secrets out of what passed the proxy; nil changes nothing
+	State  func() core.State        // what is declared, to tell a name that nobody has; nil asks nobody
 }
 
 // Module is the capability.
@@ -124,6 +125,9 @@ func (m *Module) run(ctx context.Context, ready func()) error {
 }
 
 func (m *Module) keep(r *hop.Record) {
+	if m.o.Hide != nil {
+		r.Path, r.Error = m.o.Hide(r.Path), m.o.Hide(r.Error)
+	}
 	m.traces.add(r)
 	m.rates.add(r, m.o.Now())
 	m.accessMu.Lock()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"stoa/api/core"
 	"stoa/api/mesh"
@@ -25,6 +26,9 @@ const (
 	maxInstances = 100
 	maxListeners = 16
 	maxRetries   = 10
+	leastProbe   = 20 * time.Millisecond // more often would be a load of its own
+	mostProbe    = time.Hour
+	maxGrace     = time.Hour // an end that takes longer is none
 )
 
 // reserved are the names that no service may have: they stand for something else
@@ -234,8 +238,8 @@ func checkHealth(k *host.Checker, h workload.Health) {
 		path string
 		v    core.Duration
 	}{{"startup", h.Startup}, {"interval", h.Interval}, {"timeout", h.Timeout}} {
-		if d.v <= 0 {
-			k.Bad(d.path, "must be more than 0", "as in 5s")
+		if d.v.D() < leastProbe || d.v.D() > mostProbe {
+			k.Bad(d.path, fmt.Sprintf("must be from %v to %v", core.Duration(leastProbe), core.Duration(mostProbe)), "as in 5s")
 		}
 	}
 	if h.Listener != "" {
@@ -261,8 +265,8 @@ func checkScale(k *host.Checker, s workload.Scale) {
 }
 
 func checkStop(k *host.Checker, s workload.Stop) {
-	if s.Grace < 0 {
-		k.Bad("grace", "must not be negative", "0s kills at once")
+	if s.Grace < 0 || s.Grace.D() > maxGrace {
+		k.Bad("grace", fmt.Sprintf("must be from 0s to %v", core.Duration(maxGrace)), "0s kills at once")
 	}
 }
 

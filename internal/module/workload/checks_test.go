@@ -101,7 +101,7 @@ func TestChecks(t *testing.T) {
 		{with("health", `{"ready":"htp"}`), `health.ready: "htp" is not valid here; valid: /path, grpc, tcp, exec, none`},
 		{with("health", `{"ready":"exec"}`), "health.ready: there is no command to execute; add exec: [./healthcheck]"},
 		{with("health", `{"exec":["x"]}`), "health.exec: is never executed; write ready: exec, or live: exec"},
-		{with("health", `{"timeout":"0s"}`), "health.timeout: must be more than 0; as in 5s"},
+		{with("health", `{"timeout":"0s"}`), "health.timeout: must be from 20ms to 1h; as in 5s"},
 		{with("health", `{"listener":"grpc"}`), `health.listener: the service has no port named "grpc"; name a port in listen`},
 		{with("listen", `[]`, "health", `{"ready":"/x"}`), "health.ready: the service has no port to ask; write exec or none, or give it a port (listen)"},
 		{external("health", `{"ready":"exec","exec":["x"]}`), "health.ready: nothing is executed for a service that runs elsewhere; write a path, grpc, tcp or none"},
@@ -265,6 +265,37 @@ func TestSecretInPieces(t *testing.T) {
 	all := strings.Join(s.lines, "")
 	if !slices.Contains(s.lines, "said [redacted].") || !strings.Contains(all, long+"[redacted] and more") || strings.Contains(all, "planted") || strings.Contains(all, "d-secret") {
 		t.Errorf("%d lines, %.200q ... %.200q", len(s.lines), all, all[max(0, len(all)-200):])
+	}
+}
+
+// Control bytes are shown to nobody, so what is left without them is no secret either.
+func TestSecretBetweenControlBytes(t *testing.T) {
+	v := newVeil([]string{"correct-horse"})
+	spread := func(between string) string { return strings.Join(strings.Split("correct-horse", ""), between) }
+	for line, want := range map[string]string{
+		"a " + spread("\x00") + " b":              "a [redacted] b",
+		spread("\r") + "\x1b[0m":                 "[redacted][0m",
+		"it is \x1b[1mcorrect-horse\x1b[0m":      "it is \x1b[1m[redacted]\x1b[0m",
+		"\x1b[31mred\x1b[0m and nothing to hide": "\x1b[31mred\x1b[0m and nothing to hide",
+		"c\torrect-horse":                        "c\torrect-horse",
+	} {
+		if got := string(v.hide([]byte(line))); got != want {
+			t.Errorf("%q is shown as %q, want %q", line, got, want)
+		}
+	}
+}
+
+// What passed between services is of no one instance: the secrets of all are hidden in it,
+// also of those that are gone.
+func TestSecretsOfAllAreKnown(t *testing.T) {
+	m := New(Ports{}, Options{})
+	if got := m.Hide("/tok/hunter22"); got != "/tok/hunter22" {
+		t.Errorf("without secrets %q was shown", got)
+	}
+	m.tailer([]string{"hunter22"})
+	m.tailer([]string{"correct horse", ""})
+	if got := m.Hide("/tok/hunter22/correct%20horse/x"); got != "/tok/[redacted]/[redacted]/x" {
+		t.Errorf("%q was shown", got)
 	}
 }
 

@@ -260,7 +260,7 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 	if err != nil {
 		return 0, nil, err
 	}
-	out := newTailer(g.secrets)
+	out := m.tailer(g.secrets)
 	in, err := m.starter.Start(ctx, process.Spec{
 		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + runID,
 		Stdout: m.sink(out, service.Name, runID, "stdout"), Stderr: m.sink(out, service.Name, runID, "stderr"),

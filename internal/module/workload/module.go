@@ -94,8 +94,9 @@ type Module struct {
 	deployments map[string]*deployment // by service; guarded by mu
 	stopping    bool                   // guarded by mu
 	stopBy      time.Time              // when every instance must have ended; zero: each has its own grace. Guarded by mu
-	runs        []workload.JobRun      // newest last, at most maxRuns; guarded by mu
-	lives       sync.WaitGroup         // slots and job runs
+	veils       veils
+	runs        []workload.JobRun // newest last, at most maxRuns; guarded by mu
+	lives       sync.WaitGroup    // slots and job runs
 
 	askOnce sync.Once
 	ask     *probe.Prober // see prober

@@ -7,11 +7,9 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-)
 
-// minSecret is the shortest secret that is looked for, in bytes: a shorter one would be
-// found in innocent text.
-const minSecret = 4
+	"stoa/api/secrets"
+)
 
 var hidden = []byte("[redacted]")
 
@@ -20,17 +18,17 @@ type veil struct {
 	words [][]byte // longest first, so that none is left in part because a shorter one is part of it
 }
 
-// newVeil gives the veil for secrets. Output comes line by line, so each line of a secret
+// newVeil gives the veil for all these secrets. Output comes line by line, so each line of a secret
 // is looked for (a key in PEM has many), and so are the forms that a secret takes inside
 // a JSON string and inside a URL.
-func newVeil(secrets []string) veil {
+func newVeil(all []string) veil {
 	var v veil
-	for _, secret := range secrets {
+	for _, secret := range all {
 		for line := range strings.Lines(secret) {
 			line = strings.TrimSpace(line)
 			quoted, _ := json.Marshal(line) // a string always can be
 			for _, form := range []string{line, string(quoted[1 : len(quoted)-1]), url.QueryEscape(line), url.PathEscape(line)} {
-				if len(form) >= minSecret {
+				if len(form) >= secrets.MinLength {
 					v.words = append(v.words, []byte(form))
 				}
 			}
@@ -46,8 +44,29 @@ func newVeil(secrets []string) veil {
 	return v
 }
 
-// hide takes secrets out of a line. It gives back line itself if it holds none.
+// hide takes secrets out of a line. It gives back line itself if it holds none. Control
+// bytes are no part of what people are shown, so a line with a secret that control bytes
+// lie in, as in UTF-16, loses these.
 func (v veil) hide(line []byte) []byte {
+	if len(v.words) == 0 {
+		return line
+	}
+	line = v.replace(line)
+	if bytes.ContainsFunc(line, control) {
+		bare := bytes.Map(func(r rune) rune {
+			if control(r) {
+				return -1
+			}
+			return r
+		}, line)
+		if shown := v.replace(bare); len(shown) != len(bare) || !bytes.Equal(shown, bare) {
+			return shown
+		}
+	}
+	return line
+}
+
+func (v veil) replace(line []byte) []byte {
 	for _, w := range v.words {
 		if bytes.Contains(line, w) {
 			line = bytes.ReplaceAll(line, w, hidden)
@@ -55,6 +74,9 @@ func (v veil) hide(line []byte) []byte {
 	}
 	return line
 }
+
+// control says whether a rune is shown to nobody.
+func control(r rune) bool { return r != '\t' && unicode.IsControl(r) }
 
 // cut gives where text, which goes on in another piece, can be cut so that no secret lies
 // across: what is before is whole, what is after may be the beginning of one.
@@ -104,7 +126,7 @@ const maxEvidenceLine = 1 << 10
 func presentable(line []byte) string {
 	s := strings.ToValidUTF8(string(line[:min(len(line), maxEvidenceLine)]), "\uFFFD")
 	s = strings.Map(func(r rune) rune {
-		if r != '\t' && unicode.IsControl(r) {
+		if control(r) {
 			return -1
 		}
 		return r

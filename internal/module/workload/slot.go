@@ -294,7 +294,7 @@ func (s *slot) once(free bool) ending {
 	if free {
 		letGo()
 	}
-	out, mark := newTailer(g.secrets), m.p.MarkID()+"/"+instance
+	out, mark := m.tailer(g.secrets), m.p.MarkID()+"/"+instance
 	in, err := m.starter.Start(s.ctx, process.Spec{
 		Argv: argv, Dir: dir, Env: env, Mark: mark,
 		Stdout: m.sink(out, doc.Name, instance, "stdout"), Stderr: m.sink(out, doc.Name, instance, "stderr"),
