@@ -2,9 +2,7 @@ package pebblestore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,42 +149,14 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 // damage flips bits in the middle of every file of dir whose name contains part.
 func damage(t testing.TB, fs vfs.FS, dir, part string) {
 	t.Helper()
-	names, err := fs.List(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, name := range names {
-		if !strings.Contains(name, part) || strings.HasPrefix(name, "marker") {
-			continue
-		}
-		n++
-		path := fs.PathJoin(dir, name)
-		f, err := fs.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = f.Close()
+	named := func(name string) bool { return strings.Contains(name, part) && !strings.HasPrefix(name, "marker") }
+	if edit(t, fs, dir, named, func(b []byte) []byte {
 		for i := len(b) / 4; i < len(b)/4+64 && i < len(b); i++ {
 			b[i] ^= 0x5a
 		}
-		w, err := fs.Create(path, vfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(b); err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(w.Sync(), w.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n == 0 {
-		t.Fatalf("no %s in %q", part, names)
+		return b
+	}) == 0 {
+		t.Fatalf("no %s in %s", part, dir)
 	}
 }
 

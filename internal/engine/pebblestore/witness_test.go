@@ -39,15 +39,16 @@ func killed(t *testing.T) (*vfs.MemFS, Options) {
 	return clone, o
 }
 
-// edit changes the content of every file of a folder whose name contains part.
-func edit(t *testing.T, fs vfs.FS, dir, part string, change func(b []byte) []byte) (n int) {
+// edit changes the content of every file of a folder that is so named, or removes it where
+// change gives nil, and says how many these were.
+func edit(t testing.TB, fs vfs.FS, dir string, named func(string) bool, change func(b []byte) []byte) (n int) {
 	t.Helper()
 	names, err := fs.List(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if !strings.Contains(name, part) {
+		if !named(name) {
 			continue
 		}
 		n++
@@ -83,6 +84,11 @@ func edit(t *testing.T, fs vfs.FS, dir, part string, change func(b []byte) []byt
 
 func remove([]byte) []byte { return nil }
 
+// with gives whether a name contains part.
+func with(part string) func(string) bool {
+	return func(name string) bool { return strings.Contains(name, part) }
+}
+
 func TestAnAcknowledgedChangeThatIsMissingIsNoticed(t *testing.T) {
 	flip := func(part, of int) func([]byte) []byte {
 		return func(b []byte) []byte {
@@ -108,7 +114,7 @@ func TestAnAcknowledgedChangeThatIsMissingIsNoticed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fs, o := killed(t)
-			if edit(t, fs, c.dir, c.part, c.change) == 0 {
+			if edit(t, fs, c.dir, with(c.part), c.change) == 0 {
 				t.Fatalf("no %s in %s", c.part, c.dir)
 			}
 			tables := count(t, fs, ".sst")
@@ -149,7 +155,7 @@ func count(t *testing.T, fs vfs.FS, part string) (n int) {
 // What a WAL held stays to be looked at, and who has decided so goes on with the rest.
 func TestWhatIsLeftOfADamagedJournalCanBeUsed(t *testing.T) {
 	fs, o := killed(t)
-	edit(t, fs, "/data/journal", ".log", func(b []byte) []byte { b[len(b)/2] ^= 0x40; return b[:len(b)*2/3] })
+	edit(t, fs, "/data/journal", with(".log"), func(b []byte) []byte { b[len(b)/2] ^= 0x40; return b[:len(b)*2/3] })
 	if _, err := Open(t.Context(), o); !errors.Is(err, errLost) {
 		t.Fatalf("got %v, want it refused", err)
 	}
@@ -194,7 +200,7 @@ func TestAWholeJournalIsBelieved(t *testing.T) {
 func TestAWitnessThatCannotBeReadSaysNothing(t *testing.T) {
 	for _, damaged := range [][]byte{nil, {1}, make([]byte, witnessSize), {1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}} {
 		fs, o := killed(t)
-		if edit(t, fs, "/data", "journal.acked", func([]byte) []byte { return append([]byte{}, damaged...) }) != 1 {
+		if edit(t, fs, "/data", with("journal.acked"), func([]byte) []byte { return append([]byte{}, damaged...) }) != 1 {
 			t.Fatal("there is no witness")
 		}
 		s, err := Open(t.Context(), o)
