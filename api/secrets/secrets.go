@@ -9,9 +9,5 @@ type Secrets struct {
 	File string `json:"file,omitempty" example:"secrets.env"`
 }
 
-// MinLength is how many bytes a secret has at least: a shorter one would be found in
-// innocent text, so it could not be taken out of output. An empty one is nothing to hide.
-const MinLength = 4
-
 // SecretsSection is part of System and may differ by environment.
 var SecretsSection = core.Section[Secrets]{Kind: core.KindSystem, Name: "secrets", Help: "where the values of ${secret:NAME} come from"}

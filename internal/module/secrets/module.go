@@ -29,6 +29,7 @@ import (
 	"stoa/api/workload"
 	"stoa/internal/engine/build"
 	"stoa/internal/ground/nearest"
+	"stoa/internal/ground/veil"
 	"stoa/internal/kernel/blueprint"
 	"stoa/internal/kernel/host"
 )
@@ -93,8 +94,8 @@ func (m *Module) grant(_ context.Context, in host.Instance) (host.Grant, error) 
 			return g, fault.New(fault.NotFound, file, "holds no %s, which %s needs", name, in.Doc.Ref()).
 				WithHint("Add the line %s=..., %s", name, nearest.Hint(name, known))
 		}
-		if v != "" && len(v) < secrets.MinLength {
-			return g, fault.New(fault.Invalid, file, "%s has fewer than %d bytes, which could not be told from other text in output", name, secrets.MinLength).
+		if v != "" && len(v) < veil.MinLength {
+			return g, fault.New(fault.Invalid, file, "%s has fewer than %d bytes, which could not be told from other text in output", name, veil.MinLength).
 				WithHint("Choose a longer one; or, if it is no secret, write it into env of %s.", in.Doc.Ref())
 		}
 		g.Values["secret:"+name] = v

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"stoa/api/core"
@@ -332,41 +331,4 @@ func (m *Module) listJobs(context.Context, op.None) (workload.JobsOut, error) {
 	runs := slices.Clone(m.runs)
 	slices.Reverse(runs)
 	return workload.JobsOut{Runs: runs}, nil
-}
-
-// A tailer keeps the last lines of output, with secrets taken out.
-type tailer struct {
-	veil veil
-
-	mu   sync.Mutex
-	last []string // at most maxTail; guarded by mu
-}
-
-func newTailer(secrets []string) *tailer { return &tailer{veil: newVeil(secrets)} }
-
-// add keeps line and gives it back without secrets.
-func (t *tailer) add(line []byte) []byte {
-	line = t.veil.hide(line)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.last = append(t.last, presentable(line)); len(t.last) > maxTail {
-		t.last = slices.Delete(t.last, 0, 1)
-	}
-	return line
-}
-
-func (t *tailer) lines() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.last)
-}
-
-// sink gives what takes one stream of a program's output.
-func (m *Module) sink(out *tailer, service, instance, stream string) process.Sink {
-	var line seam // of this stream: a sink is called by one goroutine at a time
-	return func(piece []byte, more bool) {
-		if text := line.join(out.veil, piece, more); len(text) > 0 || !more {
-			m.p.Line(service, instance, stream, out.add(text))
-		}
-	}
 }

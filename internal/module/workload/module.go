@@ -33,6 +33,7 @@ import (
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/ground/life"
 	"stoa/internal/ground/nearest"
+	"stoa/internal/ground/veil"
 	"stoa/internal/kernel/host"
 )
 
@@ -94,7 +95,7 @@ type Module struct {
 	deployments map[string]*deployment // by service; guarded by mu
 	stopping    bool                   // guarded by mu
 	stopBy      time.Time              // when every instance must have ended; zero: each has its own grace. Guarded by mu
-	veils       veils
+	known       veil.Known
 	runs        []workload.JobRun // newest last, at most maxRuns; guarded by mu
 	lives       sync.WaitGroup    // slots and job runs
 

@@ -90,7 +90,7 @@ func (w *watcher) ask(which probe.Which) string {
 	ctx, cancel := context.WithTimeout(w.s.ctx, w.plan.Timeout)
 	defer cancel()
 	if err := w.s.d.m.prober().Check(ctx, q); err != nil {
-		return string(w.out.veil.hide([]byte(err.Error()))) // it may quote what the program said
+		return string(w.out.veil.Hide([]byte(err.Error()))) // it may quote what the program said
 	}
 	return ""
 }

@@ -1,4 +1,10 @@
-package workload
+// Package veil takes secrets out of text that people and files are to see.
+//
+// A Veil is of one who has secrets, and hides them line by line, in whatever form they
+// take there; a Seam puts together a line that comes in pieces, so that none lies across
+// two; Known hides what anybody has. What a program itself encodes in another way, or
+// breaks over lines where the secret does not, is not found.
+package veil
 
 import (
 	"bytes"
@@ -7,28 +13,30 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-
-	"stoa/api/secrets"
 )
+
+// MinLength is how many bytes a secret has at least: a shorter one would be found in
+// innocent text, so it is not looked for. An empty one is nothing to hide.
+const MinLength = 4
 
 var hidden = []byte("[redacted]")
 
-// A veil hides the secrets of one instance in what it says. It never changes.
-type veil struct {
+// A Veil hides the secrets of one instance in what it says. It never changes.
+type Veil struct {
 	words [][]byte // longest first, so that none is left in part because a shorter one is part of it
 }
 
-// newVeil gives the veil for all these secrets. Output comes line by line, so each line of a secret
+// New gives the veil for all these secrets. Output comes line by line, so each line of a secret
 // is looked for (a key in PEM has many), and so are the forms that a secret takes inside
 // a JSON string and inside a URL.
-func newVeil(all []string) veil {
-	var v veil
+func New(all []string) Veil {
+	var v Veil
 	for _, secret := range all {
 		for line := range strings.Lines(secret) {
 			line = strings.TrimSpace(line)
 			quoted, _ := json.Marshal(line) // a string always can be
 			for _, form := range []string{line, string(quoted[1 : len(quoted)-1]), url.QueryEscape(line), url.PathEscape(line)} {
-				if len(form) >= secrets.MinLength {
+				if len(form) >= MinLength {
 					v.words = append(v.words, []byte(form))
 				}
 			}
@@ -44,17 +52,17 @@ func newVeil(all []string) veil {
 	return v
 }
 
-// hide takes secrets out of a line. It gives back line itself if it holds none. Control
+// Hide takes secrets out of a line. It gives back line itself if it holds none. Control
 // bytes are no part of what people are shown, so a line with a secret that control bytes
 // lie in, as in UTF-16, loses these.
-func (v veil) hide(line []byte) []byte {
+func (v Veil) Hide(line []byte) []byte {
 	if len(v.words) == 0 {
 		return line
 	}
 	line = v.replace(line)
-	if bytes.ContainsFunc(line, control) {
+	if bytes.ContainsFunc(line, Control) {
 		bare := bytes.Map(func(r rune) rune {
-			if control(r) {
+			if Control(r) {
 				return -1
 			}
 			return r
@@ -66,7 +74,7 @@ func (v veil) hide(line []byte) []byte {
 	return line
 }
 
-func (v veil) replace(line []byte) []byte {
+func (v Veil) replace(line []byte) []byte {
 	for _, w := range v.words {
 		if bytes.Contains(line, w) {
 			line = bytes.ReplaceAll(line, w, hidden)
@@ -75,12 +83,12 @@ func (v veil) replace(line []byte) []byte {
 	return line
 }
 
-// control says whether a rune is shown to nobody.
-func control(r rune) bool { return r != '\t' && unicode.IsControl(r) }
+// Control says whether a rune is shown to nobody.
+func Control(r rune) bool { return r != '\t' && unicode.IsControl(r) }
 
 // cut gives where text, which goes on in another piece, can be cut so that no secret lies
 // across: what is before is whole, what is after may be the beginning of one.
-func (v veil) cut(text []byte) int {
+func (v Veil) cut(text []byte) int {
 	at := len(text)
 	if len(v.words) > 0 {
 		at = max(0, at-len(v.words[0])+1) // a longer beginning would be all of it
@@ -97,14 +105,14 @@ func (v veil) cut(text []byte) int {
 	return at
 }
 
-// A seam puts a line together that comes in pieces, as far as a secret may lie across
-// two of them. Its zero value has nothing pending. Writes of a program need no seam: a
-// line is whole, in however many it came, up to process.MaxLine. What a program itself
+// A Seam puts a line together that comes in pieces, as far as a secret may lie across
+// two of them. Its zero value has nothing pending. Writes of a program need no Seam: a
+// line is whole, in however many it came, up to some bound. What a program itself
 // breaks over lines, other than where the secret does, is not found.
-type seam struct{ pending []byte }
+type Seam struct{ pending []byte }
 
-// join gives what of the line can be shown now: all of it if more is not set.
-func (s *seam) join(v veil, piece []byte, more bool) []byte {
+// Join gives what of the line can be shown now: all of it if more is not set.
+func (s *Seam) Join(v Veil, piece []byte, more bool) []byte {
 	text := piece
 	if len(s.pending) > 0 {
 		text = slices.Concat(s.pending, piece)
@@ -116,23 +124,4 @@ func (s *seam) join(v veil, piece []byte, more bool) []byte {
 	at := v.cut(text)
 	s.pending = slices.Clone(text[at:])
 	return text[:at]
-}
-
-// maxEvidenceLine is how much of a line is kept as evidence, in bytes: conditions are
-// held in memory and sent whole.
-const maxEvidenceLine = 1 << 10
-
-// presentable makes of a line what may be shown on any terminal, whoever shows it.
-func presentable(line []byte) string {
-	s := strings.ToValidUTF8(string(line[:min(len(line), maxEvidenceLine)]), "\uFFFD")
-	s = strings.Map(func(r rune) rune {
-		if control(r) {
-			return -1
-		}
-		return r
-	}, s)
-	if len(line) > maxEvidenceLine {
-		s += "..."
-	}
-	return s
 }
