@@ -12,6 +12,7 @@ import (
 // The key space. The bytes are drawn in docs/formats/journal.md.
 const (
 	kindFormat = 'v' // -> format version, one byte
+	kindCount  = 'n' // -> batches of changes so far, eight bytes
 	kindName   = 'c' // 'l' or 't', name -> id
 	kindEntry  = 'l' // id, seq -> entry
 	kindFront  = 'f' // id of a log -> front

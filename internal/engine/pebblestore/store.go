@@ -70,6 +70,7 @@ type Store struct {
 	tables map[string]*table // likewise
 	names  map[string]uint32 // kind and name to id, all there are; guarded by mu
 
+	count uint64            // of batches, in the store with each; of the writer alone
 	given map[string]uint32 // as names, with those in flight; of the writer alone. Ids count up and none is ever dropped.
 }
 
@@ -115,7 +116,7 @@ func (s *Store) open() (err error) {
 	s.seen = openWitness(s.o)
 	if s.db, s.space, err = openPebble(s.o, s.failure, s.lock, s.seen.before); err == nil {
 		if err = s.load(); err == nil {
-			err = s.seen.check(s.o, s.db)
+			err = s.seen.check(s.o, s.count)
 		}
 		if err != nil {
 			err = errors.Join(err, s.err(), s.db.Close()) // s.err() names the file, if one is damaged
@@ -253,6 +254,15 @@ func (s *Store) load() error {
 		return fmt.Errorf("format version: %w", errFormat)
 	case v[0] > formatVersion:
 		return fmt.Errorf("%w: format %d, this one knows %d", errNewer, v[0], formatVersion)
+	}
+	switch v, err = s.get([]byte{kindCount}); {
+	case err != nil:
+		return err
+	case v == nil:
+	case len(v) != 8:
+		return fmt.Errorf("count of batches: %w", errFormat)
+	default:
+		s.count = binary.BigEndian.Uint64(v)
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindName}, UpperBound: []byte{kindName + 1}})
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 )
 
 // A witness remembers, beside the journal's folder, how far the journal was acknowledged:
-// the sequence number that Pebble gave to the last change that was on the disk. Pebble
-// takes a damaged record of the WAL for a torn tail and drops it with all that follows,
+// how many batches of changes it had when the last of them was on the disk. Pebble takes a damaged record of the WAL for a torn tail and drops it with all that follows,
 // and makes a new database where its marker is missing; so a journal that ends before
 // what its witness has seen is refused.
 //
@@ -35,7 +34,7 @@ type witness struct {
 // errLost: something acknowledged is missing.
 var errLost = errors.New("something that was acknowledged is missing")
 
-const witnessSize = 16 // version, sequence number, sum of both
+const witnessSize = 16 // version, count, sum of both
 
 func beside(dir, what string) string {
 	return strings.TrimSuffix(dir, string(filepath.Separator)) + what
@@ -56,9 +55,9 @@ func openWitness(o Options) *witness {
 	return w
 }
 
-func encodeWitness(seq uint64) (b [witnessSize]byte) {
+func encodeWitness(count uint64) (b [witnessSize]byte) {
 	b[0] = 1
-	binary.BigEndian.PutUint64(b[4:], seq)
+	binary.BigEndian.PutUint64(b[4:], count)
 	binary.BigEndian.PutUint32(b[12:], crc32.ChecksumIEEE(b[:12]))
 	return b
 }
@@ -101,41 +100,23 @@ func (w *witness) before(o Options, p *pebble.Options) error {
 	return nil
 }
 
-// check holds what was recovered to what was seen. db is open, and nobody writes yet.
-func (w *witness) check(o Options, db *pebble.DB) error {
-	if w.seen > 0 {
-		next, err := nextSeq(db)
-		if err != nil {
-			return err
-		}
-		if next <= w.seen {
-			return fmt.Errorf("%w: %s was acknowledged up to change %d, and ends at %d: its WAL is damaged or gone; what there was of it is in %s",
-				errLost, o.Dir, w.seen, next-1, w.wals)
-		}
+// check holds what was recovered, count changes, to what was seen. It changes nothing when
+// it refuses: the next start finds what this one found.
+func (w *witness) check(o Options, count uint64) error {
+	if count < w.seen {
+		return fmt.Errorf("%w: %s was acknowledged up to change %d, and ends at %d: its WAL is damaged or gone; what there was of it is in %s",
+			errLost, o.Dir, w.seen, count, w.wals)
 	}
 	_ = o.FS.RemoveAll(w.wals) // what is left of it does no harm
 	return nil
 }
 
-// nextSeq gives the sequence number of the next change, by making one that changes nothing.
-func nextSeq(db *pebble.DB) (uint64, error) {
-	b := db.NewBatch()
-	defer b.Close()
-	if err := b.Set([]byte{kindFormat}, []byte{formatVersion}, nil); err != nil {
-		return 0, err
-	}
-	if err := db.Apply(b, pebble.NoSync); err != nil {
-		return 0, err
-	}
-	return uint64(b.SeqNum()), nil
-}
-
-// saw tells that a batch is on the disk. Only the syncer calls it.
-func (w *witness) saw(b *pebble.Batch, o Options) {
-	if w.file == nil || b.Empty() {
+// saw tells that the store is on the disk up to a change. Only the syncer calls it.
+func (w *witness) saw(count uint64, o Options) {
+	if w.file == nil {
 		return
 	}
-	text := encodeWitness(uint64(b.SeqNum()) + uint64(b.Count()) - 1)
+	text := encodeWitness(count)
 	if _, err := w.file.WriteAt(text[:], 0); err != nil && !w.failed.Swap(true) {
 		o.Log.Warn("the witness of the journal cannot be written", "file", w.name, "err", err)
 	}

@@ -118,7 +118,7 @@ func TestAnAcknowledgedChangeThatIsMissingIsNoticed(t *testing.T) {
 				t.Fatalf("no %s in %s", c.part, c.dir)
 			}
 			tables := count(t, fs, ".sst")
-			for try := range 2 { // trying again makes nothing right, or worse
+			for try := range 8 { // trying again makes nothing right, or worse
 				s, err := Open(t.Context(), o)
 				if err == nil {
 					_ = s.Close()

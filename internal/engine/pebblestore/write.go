@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 
@@ -46,6 +47,7 @@ const (
 // A flight is a batch that was applied but is perhaps not synced.
 type flight struct {
 	batch *pebble.Batch
+	count uint64 // of batches, with this one
 	asks  []*ask
 }
 
@@ -172,6 +174,11 @@ func (s *Store) apply(f flight) {
 			f.answer(fmt.Errorf("%w: %w", journal.ErrUnknown, s.err()))
 		}
 	}()
+	s.count++
+	f.count = s.count
+	if err := f.batch.Set([]byte{kindCount}, binary.BigEndian.AppendUint64(nil, f.count), nil); err != nil {
+		s.fail(fmt.Errorf("counting: %w", err))
+	}
 	if err := s.db.ApplyNoSyncWait(f.batch, pebble.Sync); err != nil {
 		s.fail(fmt.Errorf("applying: %w", err))
 	}
@@ -198,7 +205,7 @@ func (s *Store) sync() {
 			f.answer(fmt.Errorf("%w: %w", journal.ErrUnknown, down))
 			continue
 		}
-		s.seen.saw(f.batch, s.o)
+		s.seen.saw(f.count, s.o)
 		if !s.o.ackEarly {
 			f.succeed()
 		}
