@@ -349,7 +349,7 @@ func (p *Platform) facts(s *apiworkload.Status) {
 // Unprotected are the things that neither mode protects yet, one sentence each.
 var Unprotected = []string{
 	"Calls between services are not encrypted: they stay on the loopback of this machine.",
-	"Another process of this machine can reach the port of an instance and pass the mesh by.",
+	"Another process of this machine can reach the port of an instance and pass the mesh by; so can other machines, if a service listens on more than 127.0.0.1.",
 	"Instances run under the user of Stoa and can read each other's files and environment.",
 	"Data is not encrypted at rest.",
 	"Instances end with Stoa: a restart of Stoa restarts them.",

@@ -123,7 +123,7 @@ const server = http.createServer(async (req, res) => {
 });
 
 server.keepAliveTimeout = 120_000; // longer than any caller keeps a connection, so that it is the caller who closes it
-server.listen(PORT, () => logger("")("info", "serving", { addr: `:${server.address().port}` }));
+server.listen(PORT, "127.0.0.1", () => logger("")("info", "serving", { addr: `127.0.0.1:${server.address().port}` }));
 
 for (const signal of ["SIGTERM", "SIGINT"]) {
   process.on(signal, () => {
