@@ -88,6 +88,7 @@ type TraceHead struct {
 // TracesOut lists traces, newest first.
 type TracesOut struct {
 	Traces []TraceHead `json:"traces"`
+	Kept   int         `json:"kept"` // traces among which these were looked for
 }
 
 // EdgeRate is what passed between two services over the last 10 s.

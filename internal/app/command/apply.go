@@ -115,7 +115,7 @@ func (c *change) build(ctx context.Context, s *cli.Session) error {
 	b.Documents(ctx, slices.Clone(c.docs), buildsAtOnce, func(d core.Document, m build.Made) {
 		if m.Err != nil {
 			failed++
-			s.Talk("%-14s does not build: %v", d.Name, m.Err)
+			s.Talk("%-14s does not build: %s", d.Name, build.Reason(m.Err))
 			if h := fault.HintOf(m.Err); h != "" {
 				s.Talk("%-14s %s", "", h)
 			}

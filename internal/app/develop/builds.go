@@ -91,8 +91,8 @@ func (l *Loop) finished(ctx context.Context, r result) {
 	took := r.made.Took.Round(time.Millisecond)
 	if err := r.made.Err; err != nil {
 		l.failed[r.ref] = true
-		l.tell(Event{Kind: BuildFailed, Document: r.ref.String(), Text: err.Error(), Hint: fault.HintOf(err), Took: core.Duration(r.made.Took)})
-		c := core.Condition{Status: core.False, Reason: "BuildFailed", Message: firstLine(err.Error()), Evidence: evidence(err), Hint: fault.HintOf(err)}
+		l.tell(Event{Kind: BuildFailed, Document: r.ref.String(), Text: build.Reason(err), Hint: fault.HintOf(err), Took: core.Duration(r.made.Took)})
+		c := core.Condition{Status: core.False, Reason: "BuildFailed", Message: firstLine(build.Reason(err)), Evidence: evidence(err), Hint: fault.HintOf(err)}
 		if c.Hint == "" {
 			c.Hint = "Correct it and save: it is built again. What ran before goes on."
 		}

@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,6 +35,16 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s %v, and said nothing", strings.Join(e.Argv, " "), e.Exit)
 	}
 	return fmt.Sprintf("%s %v:\n%s", strings.Join(e.Argv[:min(2, len(e.Argv))], " "), e.Exit, strings.TrimRight(e.Output, "\n"))
+}
+
+// Reason says why a build failed, without the name of what was built, for whoever has
+// told that already.
+func Reason(err error) string {
+	var failed *Error
+	if errors.As(err, &failed) {
+		return failed.Error()
+	}
+	return err.Error()
 }
 
 // tool runs argv in dir, under a shim as instances are: nothing that it started is left

@@ -209,6 +209,7 @@ func (m *Module) list(_ context.Context, in telemetry.TracesIn) (telemetry.Trace
 	limit := min(cmp.Or(in.Limit, 20), maxTraces)
 	m.traces.mu.Lock()
 	defer m.traces.mu.Unlock()
+	out.Kept = len(m.traces.order)
 	for i := len(m.traces.order) - 1; i >= 0 && len(out.Traces) < limit; i-- {
 		id := m.traces.order[i]
 		if h := head(id.String(), m.traces.byID[id].spans); wanted(h, in) {
@@ -286,6 +287,10 @@ func bar(s telemetry.Span, whole int64) string {
 }
 
 func printTraces(w io.Writer, out telemetry.TracesOut) {
+	if len(out.Traces) == 0 && out.Kept > 0 {
+		fmt.Fprintf(w, "None of the last %d traces is such a one. To see them: stoa traces\n", out.Kept)
+		return
+	}
 	if len(out.Traces) == 0 {
 		fmt.Fprintln(w, "No trace. A request through the gateway makes one.")
 		return

@@ -166,6 +166,9 @@ func (w *watcher) verdict(h probe.Health) core.Condition {
 		bad.Reason, bad.Message, bad.Hint = "NotLive", "does not live: "+h.Reason, "See stoa logs "+w.s.d.service+", or correct health.live."
 	default:
 		bad.Reason, bad.Message, bad.Hint = "Exited", w.in.Exit().String(), "See stoa logs "+w.s.d.service
+		if w.in.Exit().Signal != 0 { // whoever sent it, the program could not say
+			bad.Hint = "See stoa why " + w.s.d.service
+		}
 	}
 	return bad
 }
