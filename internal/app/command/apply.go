@@ -25,13 +25,12 @@ import (
 
 // ApplyIn are the arguments of stoa apply.
 type ApplyIn struct {
-	Dir      string        `json:"dir,omitempty" arg:"DIR,optional" help:"folder of the blueprint (default: this one)"`
-	Env      string        `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
-	Source   string        `json:"source,omitempty" flag:"source" help:"name of the source whose documents these are (default: the folder)"`
-	Message  string        `json:"message,omitempty" flag:"message,m" help:"why, for the history"`
-	TakeOver bool          `json:"takeOver,omitempty" flag:"take-over" help:"documents of other sources that are named change hands"`
-	Wait     bool          `json:"wait,omitempty" flag:"wait" help:"wait until every service is ready"`
-	Timeout  core.Duration `json:"timeout,omitempty" flag:"timeout" help:"how long --wait waits (default 5m)"`
+	Dir      string `json:"dir,omitempty" arg:"DIR,optional" help:"folder of the blueprint (default: this one)"`
+	Env      string `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
+	Source   string `json:"source,omitempty" flag:"source" help:"name of the source whose documents these are (default: the folder)"`
+	Message  string `json:"message,omitempty" flag:"message,m" help:"why, for the history"`
+	TakeOver bool   `json:"takeOver,omitempty" flag:"take-over" help:"documents of other sources that are named change hands"`
+	Waiting
 }
 
 // PlanIn are the arguments of stoa plan.
@@ -197,18 +196,7 @@ func apply(ctx context.Context, s *cli.Session, in ApplyIn) error {
 	if err := show(s, out, resources.PrintApplied); err != nil {
 		return err
 	}
-	if !in.Wait {
-		return nil
-	}
-	limit := in.Timeout.D()
-	if limit == 0 {
-		limit = 5 * time.Minute
-	}
-	if err := untilReady(ctx, cl, out.Revision, limit); err != nil {
-		return err
-	}
-	s.Talk("Every service is ready.")
-	return nil
+	return in.forReady(ctx, s, cl, out.Revision)
 }
 
 // upload stores in the platform what it does not hold yet.

@@ -52,7 +52,7 @@ func Options() cli.Options {
 func commands() []cli.Command {
 	return []cli.Command{
 		devCommand(), serverCommand(), installCommand(), planCommand(), applyCommand(),
-		runCommand(), initCommand(), initServiceCommand(), doctorCommand(), restoreCommand(), downCommand(),
+		runCommand(), initCommand(), initServiceCommand(), doctorCommand(), restoreCommand(), downCommand(), rollbackCommand(),
 	}
 }
 
