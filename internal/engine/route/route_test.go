@@ -393,14 +393,13 @@ func many(n int) []Rule {
 	return rules
 }
 
-// 10,000 rules of 1,000 services compile within a second, and a match allocates nothing.
+// absurd is what no compilation takes on any machine, unless it has become quadratic. How
+// long they take is for the benchmarks.
+const absurd = time.Minute
+
+// 10,000 rules of 1,000 services compile, and a match allocates nothing.
 func TestScale(t *testing.T) {
-	rules := many(10000)
-	start := time.Now()
-	table := compile(t, rules...)
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("compiled in %v, want under 1 s", d)
-	}
+	table := compile(t, many(10000)...)
 	for _, path := range []string{"/svc999/p999/a/b", "/svc1/7/t1/x", "/svc2/e2", "/none"} {
 		if n := testing.AllocsPerRun(100, func() { table.Match("shop.example", "GET", path) }); n != 0 {
 			t.Errorf("Match of %s allocates %g times", path, n)
@@ -418,7 +417,7 @@ func TestScaleCrossing(t *testing.T) {
 	if _, conflicts := Compile(rules); len(conflicts) != MaxConflicts {
 		t.Errorf("%d conflicts reported, want the first %d", len(conflicts), MaxConflicts)
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > absurd {
 		t.Errorf("took %v", d)
 	}
 	for i := range rules { // no conflict, but as many pairs
@@ -428,7 +427,7 @@ func TestScaleCrossing(t *testing.T) {
 	if _, conflicts := Compile(rules); len(conflicts) != 1 {
 		t.Errorf("%d conflicts, want one that says that there are too many pairs", len(conflicts))
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > absurd {
 		t.Errorf("without conflicts: took %v", d)
 	}
 }

@@ -229,7 +229,7 @@ func TestUnknown(t *testing.T) {
 			if !fault.Is(err, fault.Unknown) || fault.HintOf(err) == "" {
 				t.Fatalf("got %v", err)
 			}
-			if took := time.Since(began); took > 20*time.Second {
+			if took := time.Since(began); took > time.Minute {
 				t.Fatalf("it took %v to say so", took)
 			}
 			f.onto = nil
