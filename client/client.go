@@ -237,7 +237,7 @@ func Unreachable(err error) bool {
 // NotRunning gives the fault for which Unreachable holds, about addr.
 func NotRunning(addr string, cause error) *fault.Error {
 	return &fault.Error{Op: opDial, Subject: addr, Kind: fault.Unavailable, Err: cause,
-		Hint: "Start the platform with stoa dev DIR, or name its data folder with --data."}
+		Hint: "Start the platform with stoa dev DIR or stoa server, or name its data folder with --data."}
 }
 
 // broken gives the fault for a request that got no answer.

@@ -187,7 +187,7 @@ func apply(ctx context.Context, s *cli.Session, in ApplyIn) error {
 		return err
 	}
 	if err := c.upload(ctx, cl); err != nil {
-		return err
+		return fmt.Errorf("nothing was applied: %w", err)
 	}
 	out, err := client.Call(ctx, cl, platform.ApplyOp, platform.ApplyIn{Source: c.source, Documents: c.docs, Message: in.Message, TakeOver: in.TakeOver})
 	if err != nil {

@@ -156,6 +156,7 @@ func (d *developer) command(ctx context.Context, settled <-chan struct{}) error 
 	if err != nil {
 		return err
 	}
+	d.view.look(ctx) // that all is ready comes before what follows from it
 	d.view.say("running %s", strings.Join(d.in.Command, " "))
 	return execute(ctx, d.s, d.in.Command, []string{"STOA_GATEWAY_URL=" + url, "STOA_ADMIN_URL=" + d.p.AdminURL(), "STOA_DATA=" + d.p.Data(), childVariable + "="})
 }

@@ -176,12 +176,17 @@ func (v *view) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		status, err := client.Call(ctx, v.c, workload.StatusOp, workload.StatusIn{})
-		if err != nil {
-			continue // it is stopping
-		}
-		v.take(status)
+		v.look(ctx)
 	}
+}
+
+// look tells what is new.
+func (v *view) look(ctx context.Context) {
+	status, err := client.Call(ctx, v.c, workload.StatusOp, workload.StatusIn{})
+	if err != nil {
+		return // it is stopping
+	}
+	v.take(status)
 }
 
 // take tells what is new in a status.

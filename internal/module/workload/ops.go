@@ -128,6 +128,14 @@ func (m *Module) status(_ context.Context, in workload.StatusIn) (workload.Statu
 	return out, nil
 }
 
+// addresses gives the address of the first ready instance, and how many more there are.
+func addresses(v workload.Service) string {
+	if v.Ready > 1 && v.Address != "" {
+		return fmt.Sprintf("%s +%d", v.Address, v.Ready-1)
+	}
+	return v.Address
+}
+
 // observed gives what is known of the service that doc declares in a state.
 func (m *Module) observed(doc core.Document, state core.State) workload.Service {
 	s := workload.Service{Name: doc.Name, Context: doc.Context, State: workload.StateBuilding, Desired: workload.ScaleSection.Of(doc).Min}
@@ -251,7 +259,7 @@ func printStatus(w io.Writer, s workload.Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tSTATE\tREADY\tADDRESS\tRESTARTS\tREQ/S\tP99\tLAST ERROR")
 	for _, v := range s.Services {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(v.Address), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(v.LastError)+again(v, time.Now()))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(addresses(v)), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(v.LastError)+again(v, time.Now()))
 	}
 	t.Flush()
 	if len(s.Unprotected) > 0 {
