@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"stoa/api/fault"
+	"stoa/internal/engine/pebblestore"
 	"stoa/internal/ground/id"
 )
 
@@ -46,6 +47,10 @@ func (f folder) stores() string    { return filepath.Join(f.root, "stores") }
 func (f folder) work() string      { return filepath.Join(f.root, "work") }
 func (f folder) programs() string  { return filepath.Join(f.work(), ".bin") } // links named as the programs that they lead to
 func (f folder) logs() string      { return filepath.Join(f.root, "telemetry", "logs") }
+
+// Holder gives the process whose platform has the data folder root open, also while it
+// starts or ends and does not answer; 0 for none.
+func Holder(root string) int { return pebblestore.Holder(folder{root: root}.journal()) }
 
 // openFolder makes the data folder, or checks the one that is there.
 func openFolder(root string) (folder, error) {

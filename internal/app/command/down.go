@@ -11,6 +11,7 @@ import (
 	"stoa/api/fault"
 	"stoa/api/op"
 	"stoa/client"
+	"stoa/internal/app"
 	"stoa/internal/door/cli"
 )
 
@@ -29,11 +30,7 @@ func downCommand() cli.Command {
 }
 
 func down(ctx context.Context, s *cli.Session, in DownIn) error {
-	c, err := s.Client(ctx)
-	if err != nil {
-		return err
-	}
-	out, err := client.Call(ctx, c, admin.DownOp, op.None{})
+	out, err := askDown(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -54,4 +51,22 @@ func down(ctx context.Context, s *cli.Session, in DownIn) error {
 		}
 	}
 	return s.Event(out, "Stopped; nothing is left running.")
+}
+
+// askDown asks the platform to stop. One that no longer answers but has the data folder
+// open is ending already.
+func askDown(ctx context.Context, s *cli.Session) (admin.DownOut, error) {
+	c, err := s.Client(ctx)
+	if err == nil {
+		var out admin.DownOut
+		if out, err = client.Call(ctx, c, admin.DownOp, op.None{}); err == nil {
+			return out, nil
+		}
+	}
+	if data := s.DataDir(); client.Unreachable(err) && data != "" {
+		if pid := app.Holder(data); pid > 0 {
+			return admin.DownOut{Message: "It does not answer any more, or not yet: it is waited for.", Process: pid}, nil
+		}
+	}
+	return admin.DownOut{}, err
 }

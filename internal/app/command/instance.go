@@ -7,12 +7,17 @@ import (
 
 	"stoa/api/fault"
 	"stoa/client"
+	"stoa/internal/app"
 	"stoa/internal/door/cli"
 )
 
 // alone fails if a platform runs on the data folder already, and says which and what to do.
 func alone(ctx context.Context, s *cli.Session, data string) error {
 	if !platformRuns(ctx, data, s.Getenv) {
+		if pid := app.Holder(data); pid > 0 {
+			return fault.New(fault.Conflict, data, "a platform (pid %d) has it open, and does not answer: it starts, or it ends", pid).
+				WithHint("Wait for its end: stoa down --data %s", relative(s.Dir, data))
+		}
 		return nil
 	}
 	who := "a platform runs there already"

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -57,7 +56,8 @@ func (b *Builder) tool(ctx context.Context, name, dir string, argv []string, env
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	path, err := exec.LookPath(argv[0])
+	env = append(os.Environ(), env...)
+	path, err := process.Find(argv[0], dir, env)
 	if err != nil {
 		return fault.New(fault.NotFound, argv[0], "%s is built with %s, which is not on PATH", name, argv[0]).WithHint("%s", Install(argv[0]))
 	}
@@ -69,7 +69,7 @@ func (b *Builder) tool(ctx context.Context, name, dir string, argv []string, env
 	}
 	stdout, stderr := &output{turns: &turns, log: log}, &output{turns: &turns, log: log}
 	in, err := process.New(process.Options{}).Start(ctx, process.Spec{
-		Argv: append([]string{path}, argv[1:]...), Dir: dir, Env: append(os.Environ(), env...), Stdout: stdout.take, Stderr: stderr.take,
+		Argv: append([]string{path}, argv[1:]...), Dir: dir, Env: env, Stdout: stdout.take, Stderr: stderr.take,
 	})
 	if err != nil {
 		return fmt.Errorf("build %s: %w", name, err)

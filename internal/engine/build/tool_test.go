@@ -81,6 +81,25 @@ func wantGone(t *testing.T, file string) {
 	}
 }
 
+// A tool that is given by a path lies in the folder of the service, wherever Stoa runs.
+func TestAToolOfTheFolder(t *testing.T) {
+	dir := folder(t, map[string]string{"build.sh": "#!/bin/sh\necho made > made\n", "sub/app.sh": ""})
+	if err := os.Chmod(filepath.Join(dir, "build.sh"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []workload.Run{
+		{Command: []string{"sh", "app.sh"}, Build: []string{"./build.sh"}},
+		{Command: []string{"sh", "app.sh"}, Build: []string{"../build.sh"}, Dir: "sub"},
+	} {
+		if _, err := builder(t).Service(t.Context(), "app", dir, run, nil); err != nil {
+			t.Errorf("%s: %v", run.Build, err)
+		}
+	}
+	if _, err := builder(t).Service(t.Context(), "app", dir, workload.Run{Command: []string{"sh"}, Build: []string{"./nothing.sh"}}, nil); err == nil || !strings.Contains(err.Error(), "nothing.sh") || strings.Contains(err.Error(), "PATH") {
+		t.Errorf("a tool that is not there: got %v", err)
+	}
+}
+
 // What a tool said last is in its error, of both streams, whatever it said.
 func TestOutputOfAToolThatFails(t *testing.T) {
 	dir := folder(t, map[string]string{"app.sh": ""})
