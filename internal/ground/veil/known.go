@@ -2,7 +2,9 @@ package veil
 
 import (
 	"maps"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -38,11 +40,20 @@ func (k *Known) Learn(secrets []string) {
 	}
 }
 
-// Hide takes the secrets that are known out of a text.
+// Hide takes the secrets that are known out of a text. If one is left that the escapes of
+// a URL spell in a way of their own, the text is given without escapes.
 func (k *Known) Hide(text string) string {
 	all := k.all.Load()
 	if all == nil {
 		return text
 	}
-	return string(all.Hide([]byte(text)))
+	text = string(all.Hide([]byte(text)))
+	if strings.Contains(text, "%") {
+		if plain, err := url.PathUnescape(text); err == nil {
+			if shown := string(all.Hide([]byte(plain))); shown != plain {
+				return shown
+			}
+		}
+	}
+	return text
 }

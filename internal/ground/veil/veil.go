@@ -2,8 +2,8 @@
 //
 // A Veil is of one who has secrets, and hides them line by line, in whatever form they
 // take there; a Seam puts together a line that comes in pieces, so that none lies across
-// two; Known hides what anybody has. What a program itself encodes in another way, or
-// breaks over lines where the secret does not, is not found.
+// two; Known hides what anybody has. What a program itself encodes in another way,
+// as in base64, or breaks over lines where the secret does not, is not found.
 package veil
 
 import (

@@ -79,4 +79,16 @@ func TestSecretsOfAllAreKnown(t *testing.T) {
 	if got := k.Hide("/tok/hunter22/correct%20horse/x"); got != "/tok/[redacted]/[redacted]/x" {
 		t.Errorf("%q was shown", got)
 	}
+	k.Learn([]string{"p@ss/word 77"})
+	for path, want := range map[string]string{
+		"/tok/p%40ss%2Fword%2077":   "/tok/[redacted]",
+		"/tok/p@ss%2fword%2077/%2F": "/tok/[redacted]//",
+		"/tok/h%75nter22":           "/tok/[redacted]",
+		"/tok/a%2Fb%":               "/tok/a%2Fb%",
+		"/tok/a%2Fb":                "/tok/a%2Fb",
+	} {
+		if got := k.Hide(path); got != want {
+			t.Errorf("%q was shown as %q, want %q", path, got, want)
+		}
+	}
 }
