@@ -111,7 +111,7 @@ func New(o Options) *Platform {
 	p.Store = store.New(store.Options{Log: o.Log})
 	p.Board = board.New(time.Now)
 	p.meters = newMeters(p.registry, p)
-	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.registry, Sink: p.Telemetry.Sink()})
+	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.registry, Sink: p.Telemetry.Sink(), Candid: o.Mode == ModeDev})
 
 	gate := gateway.New(gateway.Ports{
 		Folder: p.folderOf,

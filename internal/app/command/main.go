@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"stoa/internal/app"
 	"stoa/internal/door/cli"
@@ -27,8 +28,9 @@ func Main() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	// A second signal ends the process at once: shims see to the instances.
-	context.AfterFunc(ctx, stop)
+	// A second signal ends the process at once: shims see to the instances. One that comes
+	// with the first is the same: a terminal sends it to all, and the parent passes it on.
+	context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = "."
@@ -39,6 +41,9 @@ func Main() int {
 		StdinTTY: isTTY(os.Stdin), StdoutTTY: isTTY(os.Stdout), StderrTTY: isTTY(os.Stderr),
 	}, Options())
 }
+
+// sameSignal is within how long a second signal counts as the first.
+const sameSignal = 500 * time.Millisecond
 
 // Options give everything that the command line offers.
 func Options() cli.Options {

@@ -144,11 +144,9 @@ func oneChild(signals <-chan os.Signal, which string) (code int, stopped bool, e
 		select {
 		case s := <-signals:
 			stopped = true
-			// A Ctrl-C of the terminal reaches the whole group by itself; a second one
-			// from here would cut the child's draining short.
-			if s != os.Interrupt || !foreground() {
-				_ = cmd.Process.Signal(s) // it may have ended
-			}
+			// A Ctrl-C of the terminal reaches the child by itself, kill -INT does not; one that
+			// comes twice at once counts once there.
+			_ = cmd.Process.Signal(s) // it may have ended
 		case err := <-ended:
 			var exit *exec.ExitError
 			if err != nil && !errors.As(err, &exit) {

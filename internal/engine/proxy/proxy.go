@@ -58,6 +58,10 @@ type Options struct {
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // to endpoints; nil: the system's
 	Listen func(network, addr string) (net.Listener, error)                  // nil: the system's
 
+	// Candid tells callers from outside what callers inside are told: which service could
+	// not answer, why, and what its operator can do. It is for development.
+	Candid bool
+
 	TLS *tls.Config // for https origins; nil: the system's roots
 
 	EdgeHead  time.Duration // for the head of a request from outside; 0: 5 s

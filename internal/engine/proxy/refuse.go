@@ -67,10 +67,30 @@ func isGRPC(h http.Header) bool {
 	return ct == "application/grpc" || strings.HasPrefix(ct, "application/grpc+") || strings.HasPrefix(ct, "application/grpc;")
 }
 
-// refuse writes f as the answer. A gRPC caller gets a trailers-only answer (gRPC over
+// outside gives what a caller outside is told: nothing of services, nor of what their
+// operator can do.
+func (f *refusal) outside() *refusal {
+	told := *f
+	told.hint = ""
+	switch f.status {
+	case http.StatusBadGateway:
+		told.text = "what is behind the gateway gave no good answer"
+	case http.StatusServiceUnavailable:
+		told.text = "it cannot be served now"
+	case http.StatusGatewayTimeout:
+		told.text = "it was not answered in time"
+	}
+	return &told
+}
+
+// refuse writes f as the answer, as far as the caller is to know. A gRPC caller gets a trailers-only answer (gRPC over
 // HTTP/2, Responses); one that takes JSON a problem document (RFC 9457); others text.
-func refuse(w http.ResponseWriter, r *http.Request, f *refusal, rec *hop.Record) {
+func (x *exchange) refuse(w http.ResponseWriter, r *http.Request, f *refusal) {
+	rec := &x.rec
 	rec.Reason, rec.Error, rec.Status = f.reason, f.Error(), f.status
+	if x.edge && !x.p.o.Candid {
+		f = f.outside()
+	}
 	h := w.Header()
 	clear(h)
 	h.Set("Stoa-Reason", string(f.reason))

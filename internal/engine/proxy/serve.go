@@ -26,7 +26,7 @@ func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			b.p.o.Log.Error("panic in the proxy", "listener", b.name, "panic", v, "stack", string(debug.Stack()))
 			x.rec.Reason, x.rec.Error = hop.Defect, fmt.Sprint(v)
 			if x.rec.Status == 0 {
-				refuse(w, r, &refusal{reason: hop.Defect, status: 502, text: "a defect of the proxy"}, &x.rec)
+				x.refuse(w, r, &refusal{reason: hop.Defect, status: 502, text: "a defect of the proxy"})
 				v = nil
 			} else {
 				v = http.ErrAbortHandler // the answer has begun: break its framing
@@ -38,7 +38,7 @@ func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if f := b.serve(w, r, x); f != nil {
-		refuse(w, r, f, &x.rec)
+		x.refuse(w, r, f)
 	}
 }
 

@@ -41,6 +41,18 @@ func testClosed(t *testing.T, open func(proxy.Options) Engine) {
 			return r.Reason == hop.Stopped && r.Status == 503 && r.Callee == "orders" && r.Held == 0
 		})
 	})
+	t.Run("callers outside are told nothing of services and operators", func(t *testing.T) {
+		b := tunedBench(t, open, proxy.Options{}, hour)
+		b.Close("svc", why)
+		code, body, h := get(t, client(t, false), "http://"+b.edge+"/")
+		if code != 503 || h.Get("Stoa-Reason") != "stopped" || strings.Contains(body, "orders") || strings.Contains(body, "stoa start") || !strings.Contains(body, "trace ") {
+			t.Errorf("%d %s %q", code, h.Get("Stoa-Reason"), body)
+		}
+		b.waitHop("the refusal, with its text", func(r hop.Record) bool { return r.Reason == hop.Stopped && r.Error == why.Text })
+		if _, body, _ := get(t, client(t, false), "http://"+b.mesh+"/"); !strings.Contains(body, why.Text) || !strings.Contains(body, why.Hint) {
+			t.Errorf("a caller inside is told %q", body)
+		}
+	})
 	t.Run("a gRPC call is unavailable, with the message", func(t *testing.T) {
 		b := newBench(t, open, hour, protocol(snapshot.H2C))
 		b.Close("svc", why)

@@ -135,7 +135,7 @@ func usual(shapes ...shape) *snapshot.Snapshot {
 
 func newBench(t *testing.T, open func(proxy.Options) Engine, shapes ...shape) *bench {
 	t.Helper()
-	return tunedBench(t, open, proxy.Options{}, shapes...)
+	return tunedBench(t, open, proxy.Options{Candid: true}, shapes...)
 }
 
 // tunedBench is a bench whose engine has options of its own.
