@@ -144,6 +144,8 @@ func verdict(c *core.Condition) string {
 			return "does not become ready"
 		case "NotLive":
 			return "does not stay alive"
+		case "Unreachable":
+			return "does not answer"
 		}
 	}
 	return "cannot be started"

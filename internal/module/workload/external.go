@@ -119,7 +119,7 @@ func (s *slot) observeExternal(reason string) (changed bool) {
 		if s.retired {
 			return
 		}
-		s.phase, s.bad = phaseReady, nil
+		s.phase, s.bad, s.hopeless = phaseReady, nil, reason != "" // it is not ours to start
 		if reason != "" {
 			s.phase = phaseUnready
 			s.bad = &core.Condition{Status: core.Pending, Reason: "Unreachable", Message: s.id + " does not answer: " + reason,

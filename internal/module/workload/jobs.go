@@ -260,7 +260,9 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 		return 0, nil, err
 	}
 	out := m.tailer(g.secrets)
-	in, err := m.starter.Start(ctx, process.Spec{
+	// A start that was cut short would kill a program that has begun its work already: what
+	// is not wanted any more is asked to end, like any other.
+	in, err := m.starter.Start(context.WithoutCancel(ctx), process.Spec{
 		Argv: argv, Dir: dir, Env: env, Mark: m.p.MarkID() + "/" + runID,
 		Stdout: m.sink(out, service.Name, runID, "stdout"), Stderr: m.sink(out, service.Name, runID, "stderr"),
 	})
@@ -269,9 +271,6 @@ func (m *Module) attempt(ctx context.Context, runID string, job, service core.Do
 			return fault.New(fault.Unavailable, job.Ref().String(), "did not end within %s", j.Timeout)
 		}
 		return fault.New(fault.Unavailable, job.Ref().String(), "was ended before it was done: %w", context.Cause(ctx))
-	}
-	if err != nil && ctx.Err() != nil { // while it was being started
-		return 0, out.lines(), cut()
 	}
 	if err != nil {
 		return 0, nil, err

@@ -235,7 +235,7 @@ func notFound(kind, name string, docs []core.Document) error {
 	for _, d := range docs {
 		names = append(names, d.Name)
 	}
-	hint := "Nothing is applied: stoa apply DIR."
+	hint := "No " + kind + " is in force: see stoa get; stoa apply DIR puts in force what a blueprint declares."
 	if len(names) > 0 {
 		hint = nearest.Sentence(name, names)
 	}
