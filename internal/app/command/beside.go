@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,5 +159,5 @@ func (d *developer) command(ctx context.Context, settled <-chan struct{}) error 
 	}
 	d.view.look(ctx) // that all is ready comes before what follows from it
 	d.view.say("running %s", strings.Join(d.in.Command, " "))
-	return execute(ctx, d.s, d.in.Command, []string{"STOA_GATEWAY_URL=" + url, "STOA_ADMIN_URL=" + d.p.AdminURL(), "STOA_DATA=" + d.p.Data(), childVariable + "="})
+	return execute(ctx, d.s, d.in.Command, append(os.Environ(), "STOA_GATEWAY_URL="+url, "STOA_ADMIN_URL="+d.p.AdminURL(), "STOA_DATA="+d.p.Data(), childVariable+"="))
 }

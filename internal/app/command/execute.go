@@ -16,7 +16,7 @@ import (
 // executeGrace is how long a command may take to end once it has been asked to.
 const executeGrace = 10 * time.Second
 
-// execute runs a command in the user's place; its exit code becomes that of stoa, as a
+// execute runs a command with an environment in the user's place; its exit code becomes that of stoa, as a
 // shell would tell it: 128 and the signal if one ended it.
 //
 // At a terminal the command shares the process group, so that it can read, and Ctrl-C
@@ -26,7 +26,7 @@ func execute(ctx context.Context, s *cli.Session, argv, env []string) error {
 	runtime.LockOSThread() // the death signal is of the thread
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env = s.Dir, append(os.Environ(), env...)
+	cmd.Dir, cmd.Env = s.Dir, env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, s.Stdout, s.Stderr
 	cmd.SysProcAttr = deathSignal()
 	own := !foreground()

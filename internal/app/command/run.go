@@ -45,9 +45,21 @@ func run(ctx context.Context, s *cli.Session, in RunIn) error {
 		if err != nil {
 			return err
 		}
-		return execute(ctx, s, in.Command, loan.Env) // the loan ends with it
+		return execute(ctx, s, in.Command, append(ofTerminal(s), loan.Env...)) // the loan ends with it
 	}
 	return fault.New(fault.Internal, in.Service, "the platform lent no environment")
+}
+
+// ofTerminal gives what a program must know of the terminal that it talks to. All else of
+// its environment is the service's: what that lacks must not be found here.
+func ofTerminal(s *cli.Session) []string {
+	var env []string
+	for _, name := range []string{"TERM", "COLORTERM", "NO_COLOR", "EDITOR", "PAGER"} {
+		if v := s.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
 }
 
 // RestoreIn are the arguments of stoa restore.
