@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +23,7 @@ import (
 	"stoa/internal/app"
 	"stoa/internal/app/develop"
 	"stoa/internal/door/cli"
+	"stoa/internal/engine/process"
 	"stoa/internal/kernel/blueprint"
 )
 
@@ -105,7 +108,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 			return err
 		}
 	}
-	gate, err := gatewayAddress(in.Gateway, set)
+	gate, err := gatewayAddress(s, in.Gateway, set)
 	if err != nil {
 		return err
 	}
@@ -156,10 +159,10 @@ func ignoreData(dir, data string) error {
 	return os.WriteFile(file, []byte("*\n"), 0o600)
 }
 
-// gatewayAddress gives the address of the gateway. One that was given, or is declared
-// with another port than the default's, and is taken is an error that names who has it;
-// the default is replaced by a free one, so that two systems run side by side.
-func gatewayAddress(given string, set *blueprint.Set) (string, error) {
+// gatewayAddress gives the address of the gateway. One that was given and is taken is an
+// error that names who has it; one that is declared is replaced by a free one, which is
+// said, so that two copies run side by side.
+func gatewayAddress(s *cli.Session, given string, set *blueprint.Set) (string, error) {
 	addr := given
 	if addr == "" {
 		addr = gateway.DefaultListen
@@ -171,17 +174,28 @@ func gatewayAddress(given string, set *blueprint.Set) (string, error) {
 	if err == nil {
 		return addr, l.Close()
 	}
-	if !errors.Is(err, syscall.EADDRINUSE) || given != "" {
-		return "", &fault.Error{Op: "dev", Subject: "gateway " + addr, Kind: fault.Unavailable, Err: err,
-			Hint: "Give another: --gateway 127.0.0.1:0 takes a free port. To see who has it: ss -ltnp"}
+	hostName, number, _ := net.SplitHostPort(addr)
+	taken := errors.Is(err, syscall.EADDRINUSE)
+	if taken {
+		err = fmt.Errorf("the port is taken by %s", holder(number))
 	}
-	hostName, _, _ := net.SplitHostPort(addr)
+	if !taken || given != "" {
+		return "", &fault.Error{Op: "dev", Subject: "gateway " + addr, Kind: fault.Unavailable, Err: err,
+			Hint: "Give another: --gateway 127.0.0.1:0 takes a free port."}
+	}
+	s.Talk("gateway %s is taken by %s: a free port is used", addr, holder(number))
 	l, err = net.Listen("tcp", net.JoinHostPort(hostName, "0"))
 	if err != nil {
 		return "", err
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
+}
+
+// holder names who listens on a port.
+func holder(port string) string {
+	n, _ := strconv.Atoi(port) // one that is no number is 0, which nobody has
+	return cmp.Or(process.Holder(n), "another process; to see which: ss -ltnp")
 }
 
 // A developer is one run of stoa dev.
