@@ -70,7 +70,7 @@ export function createLogs({ onTrace, onScope }) {
 
   function empty() {
     $("logs-empty").hidden = box.childElementCount > 0;
-    say($("logs-empty"), lines.length && find ? `None of ${plural(lines.length, "line")} has “${find}”.` : "Nothing was written yet. What services print appears here.");
+    say($("logs-empty"), lines.length && find ? `None of ${plural(lines.length, "line")} has “${find}”.` : "What services print appears here, line by line.");
   }
 
   function row(l) {
