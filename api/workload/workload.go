@@ -131,7 +131,7 @@ var (
 	HealthSection  = core.Section[Health]{Kind: core.KindService, Name: "health", Help: "how it is found out that it can be used", Default: DefaultHealth}
 	ScaleSection   = core.Section[Scale]{Kind: core.KindService, Name: "scale", Help: "how many instances run", Default: func() Scale { return Scale{Min: 1} }}
 	StopSection    = core.Section[Stop]{Kind: core.KindService, Name: "stop", Help: "how an instance is ended", Default: func() Stop { return Stop{Grace: mustDuration("30s")} }}
-	WatchSection   = core.Section[[]string]{Kind: core.KindService, Name: "watch", Help: "globs of files whose change rebuilds it under stoa dev, relative to its folder; ** crosses folders. Name them where a build writes into its folder: a save during a build then counts, which is otherwise taken for the build's own"}
+	WatchSection   = core.Section[[]string]{Kind: core.KindService, Name: "watch", Help: "globs of files whose change rebuilds it under stoa dev, relative to its folder; ** crosses folders. Name them where a build writes among its sources: a save there during a build is otherwise taken for the build's own"}
 	IgnoreSection  = core.Section[[]string]{Kind: core.KindService, Name: "ignore", Help: "globs of files that are neither watched nor part of its build"}
 	JobBody        = core.Section[Job]{Kind: core.KindJob, Help: "a program that runs to completion", Default: func() Job {
 		return Job{When: Manual, Timeout: mustDuration("5m")}

@@ -35,6 +35,7 @@ func (l *Loop) start(ctx context.Context, docs []core.Document) {
 			continue
 		}
 		l.pending[ref] = &work{}
+		l.wroteBy(ref).begin()
 		begin = append(begin, d)
 		l.tell(Event{Kind: BuildBegan, Document: ref.String()})
 		l.observe(ref, core.Condition{Status: core.Pending, Reason: "Building", Message: "is being built"})
@@ -82,6 +83,7 @@ func (l *Loop) finished(ctx context.Context, r result) {
 	}
 	if w != nil && w.again { // for whoever watches it is the same build
 		l.pending[r.ref] = &work{}
+		l.wroteBy(r.ref).begin()
 		l.launch(ctx, []core.Document{d})
 		return
 	}
@@ -117,19 +119,26 @@ func (l *Loop) owed() map[core.Ref]bool {
 	return out
 }
 
-// writing gives the services whose build command is taken for the author of what changes now.
-func (l *Loop) writing(now time.Time) map[core.Ref]bool {
-	out := map[core.Ref]bool{}
+// writing gives the services whose build command may be the author of what changes now.
+func (l *Loop) writing(now time.Time) map[core.Ref]*wrote {
+	out := map[core.Ref]*wrote{}
 	for _, d := range l.docs {
 		if d.Kind != core.KindService || len(workload.RunSection.Of(d).Build) == 0 {
 			continue
 		}
 		ref := d.Ref()
 		if l.pending[ref] != nil || now.Sub(l.ended[ref]) < fswatch.Quiet+fswatch.Patience {
-			out[ref] = true
+			out[ref] = l.wroteBy(ref)
 		}
 	}
 	return out
+}
+
+func (l *Loop) wroteBy(ref core.Ref) *wrote {
+	if l.wrote[ref] == nil {
+		l.wrote[ref] = &wrote{}
+	}
+	return l.wrote[ref]
 }
 
 func (l *Loop) observe(ref core.Ref, c core.Condition) {

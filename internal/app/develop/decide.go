@@ -22,7 +22,7 @@ type edit struct {
 	// rebuild says that everything is to be built, because what builds leave out changed.
 	rebuild bool
 	inputs  map[core.Ref]build.Inputs // what documents were last built from; may lack some
-	writing map[core.Ref]bool         // those whose own build command writes files just now
+	writing map[core.Ref]*wrote       // those whose own build command writes files just now
 	leave   []string                  // files and folders that are part of no artefact
 }
 
@@ -50,11 +50,8 @@ func decide(e edit) (builds []core.Document) {
 
 // touches says whether the change may change what d is built to.
 func (e *edit) touches(d core.Document) bool {
-	// Whatever changed now is taken for the writing of its own build command, which would
-	// otherwise be run again for ever. Whoever wants a save during a build to count names
-	// his sources under watch.
-	if e.writing[d.Ref()] && len(workload.WatchSection.Of(d)) == 0 {
-		return false
+	if w := e.writing[d.Ref()]; w != nil && len(workload.WatchSection.Of(d)) == 0 {
+		return w.foreign(e.change.Paths, func(p string) bool { return e.concerns(d, p) })
 	}
 	return e.change.Everything || slices.ContainsFunc(e.change.Paths, func(p string) bool { return e.concerns(d, p) })
 }

@@ -100,6 +100,7 @@ type Loop struct {
 	pending map[core.Ref]*work
 	ended   map[core.Ref]time.Time // when its last build ended
 	failed  map[core.Ref]bool      // its last build failed
+	wrote   map[core.Ref]*wrote    // where builds write
 	waits   []*waiting
 	force   force
 	busy    bool // something was told since it settled last
@@ -118,7 +119,7 @@ func New(p Ports, set *blueprint.Set, o Options) (*Loop, error) {
 	l := &Loop{
 		p: p, o: o, results: make(chan result, 64), done: make(chan struct{}), follow: func(fswatch.Roots) {},
 		made: made{}, inputs: map[core.Ref]build.Inputs{}, pending: map[core.Ref]*work{},
-		ended: map[core.Ref]time.Time{}, failed: map[core.Ref]bool{},
+		ended: map[core.Ref]time.Time{}, failed: map[core.Ref]bool{}, wrote: map[core.Ref]*wrote{},
 	}
 	l.h = hands{
 		load: func(ctx context.Context) (*blueprint.Set, error) {

@@ -160,6 +160,10 @@ func (l *Loop) changed(ctx context.Context, c fswatch.Change) {
 	e.after, e.leave = l.docs, *l.leave.Load()
 	e.rebuild = !slices.Equal(left, e.leave)
 	builds := decide(e)
+	for ref, w := range e.writing {
+		w.saw(c.Paths)
+		w.due = w.due || slices.ContainsFunc(builds, func(d core.Document) bool { return d.Ref() == ref })
+	}
 	if !read && len(builds) == 0 {
 		return
 	}

@@ -305,6 +305,28 @@ func TestSaveDuringBuild(t *testing.T) {
 	})
 }
 
+// What a build command writes has it run no second time; a save meanwhile has, once.
+func TestSaveWhileABuildWrites(t *testing.T) {
+	made := doc("service/made", "run", `{"command":["x"],"build":["make"]}`)
+	develop(t, []core.Document{made}, func(s *stand) {
+		s.saved(50*time.Millisecond, "/sys/made/dist/a.js") // nobody knows yet who that was
+		s.pass(settling)
+		s.expect("the start", "build:made built:made applied:1 settled")
+		for range 2 {
+			s.saved(50*time.Millisecond, "/sys/made/src/a.ts")
+			s.saved(50*time.Millisecond, "/sys/made/dist/a.js", "/sys/made/dist/new.js")
+			s.pass(settling)
+			s.expect("an edit", "build:made built:made applied:1 settled")
+		}
+		s.saved(50*time.Millisecond, "/sys/made/src/a.ts")
+		s.saved(60*time.Millisecond, "/sys/made/src/a.ts", "/sys/made/dist/a.js") // during the build
+		s.saved(100*time.Millisecond, "/sys/made/dist/a.js")                      // by its second run
+		s.pass(settling)
+		s.expect("an edit with a save during its build", "build:made built:made applied:1 settled")
+		s.expectForce("an edit with a save during its build", "made", " b10")
+	})
+}
+
 // A blueprint with problems changes nothing; that it is good again is said, with how much was applied.
 func TestBlueprintIsGoodAgain(t *testing.T) {
 	develop(t, []core.Document{web("1")}, func(s *stand) {
