@@ -220,7 +220,7 @@ func (v *view) take(status workload.Status) {
 // stateKey changes when there is something new to say of a service.
 func stateKey(s workload.Service) string {
 	if s.State == workload.StateReady || s.State == workload.StateExternal {
-		return fmt.Sprint(s.State, "|", s.Ready, "|", s.Restarts, "|", s.Address)
+		return fmt.Sprint(s.State, "|", min(s.Ready, s.Desired), "|", s.Restarts, "|", s.Address) // more are on their way out
 	}
 	return s.State + "|" + s.LastError
 }

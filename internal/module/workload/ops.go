@@ -171,11 +171,12 @@ func (m *Module) observed(doc core.Document, state core.State) workload.Service 
 		s.Restarts += in.Restarts
 		if in.State == phaseReady {
 			s.Ready++
-			if form == formExternal || slot.release.id == asked {
-				s.Updated++
-			}
-			if s.Address == "" {
+			updated := form == formExternal || slot.release.id == asked
+			if s.Address == "" || updated && s.Updated == 0 { // of one that stays, if there is one
 				s.Address = in.Address
+			}
+			if updated {
+				s.Updated++
 			}
 		}
 		s.Instances = append(s.Instances, in)
