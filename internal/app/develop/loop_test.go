@@ -128,7 +128,7 @@ func (s *stand) saved(pass time.Duration, paths ...string) {
 }
 
 func (s *stand) pass(d time.Duration) {
-	time.Sleep(d) // of still time
+	<-time.After(d) // of still time
 	synctest.Wait()
 }
 
