@@ -82,7 +82,7 @@ func (o Options) withDefaults() Options {
 func (o Options) pebbleOptions() *pebble.Options {
 	p := &pebble.Options{
 		FS:                          o.FS,
-		FormatMajorVersion:          pebble.FormatWALSyncChunks, // pinned: it only moves forward, and this one tells a torn WAL tail from damage
+		FormatMajorVersion:          pebble.FormatWALSyncChunks, // pinned: it only moves forward, and this one tells a torn WAL tail from damage beyond the WAL's first block; see witness for the rest
 		CacheSize:                   4 << 20,                    // 64 MiB: 109-112 MB resident instead of 37-40
 		MemTableSize:                4 << 20,                    // 64 MiB: 828 ms to open a million entries after kill -9 instead of 86
 		MemTableStopWritesThreshold: 4,

@@ -89,12 +89,15 @@ func (w *witness) before(o Options, p *pebble.Options) error {
 		return nil
 	}
 	p.ErrorIfNotExists = true
+	if _, err := o.FS.Stat(w.wals); err == nil {
+		return nil // of an earlier attempt, which met the damage: later ones find only what that left
+	}
 	if err := o.FS.MkdirAll(w.wals, 0o700); err != nil {
 		return nil // then they are not kept; on a full disk there are more urgent things
 	}
 	for _, n := range names {
 		if strings.HasSuffix(n, ".log") {
-			_ = o.FS.Link(o.FS.PathJoin(o.Dir, n), o.FS.PathJoin(w.wals, n)) // likewise; one of an earlier attempt stays
+			_ = o.FS.Link(o.FS.PathJoin(o.Dir, n), o.FS.PathJoin(w.wals, n)) // likewise
 		}
 	}
 	return nil

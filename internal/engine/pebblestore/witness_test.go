@@ -117,7 +117,7 @@ func TestAnAcknowledgedChangeThatIsMissingIsNoticed(t *testing.T) {
 			if edit(t, fs, c.dir, with(c.part), c.change) == 0 {
 				t.Fatalf("no %s in %s", c.part, c.dir)
 			}
-			tables := count(t, fs, ".sst")
+			tables, kept := count(t, fs, ".sst"), -1
 			for try := range 8 { // trying again makes nothing right, or worse
 				s, err := Open(t.Context(), o)
 				if err == nil {
@@ -130,6 +130,11 @@ func TestAnAcknowledgedChangeThatIsMissingIsNoticed(t *testing.T) {
 				if hint := apifault.HintOf(err); !strings.Contains(hint, "restore") || !strings.Contains(hint, "/data/journal.acked") {
 					t.Errorf("the hint is %q, want both ways out", hint)
 				}
+				aside, _ := fs.List("/data/journal.recovered") // none where there is nothing to recover from
+				if kept >= 0 && len(aside) != kept {
+					t.Errorf("try %d: %d WALs are kept, there were %d", try, len(aside), kept)
+				}
+				kept = len(aside)
 				if n := count(t, fs, ".sst"); n < tables {
 					t.Errorf("%d tables of %d are left", n, tables)
 				}
