@@ -12,6 +12,7 @@ import (
 	"stoa/api/platform"
 	"stoa/api/workload"
 	"stoa/client"
+	"stoa/internal/door/cli"
 )
 
 // defaultWait is how long --wait and -d wait without --timeout.
@@ -57,14 +58,30 @@ var waitsFor = map[string]string{
 	workload.StateDown:     "it does not answer",
 }
 
-// untilReady waits until every service of a platform is ready with what the revision
-// asks for. One that cannot become ready by itself is an error at once. Both errors name
-// the services, why each is not ready, and what to do.
-func untilReady(ctx context.Context, c *client.Client, revision uint64, limit time.Duration) error {
-	return readyBy(ctx, c, revision, time.Now().Add(limit), limit)
+// Waiting are the arguments of a command that puts something in force.
+type Waiting struct {
+	Wait    bool          `json:"wait,omitempty" flag:"wait" help:"wait until every service is ready"`
+	Timeout core.Duration `json:"timeout,omitempty" flag:"timeout" help:"how long --wait waits (default 5m)"`
 }
 
-// readyBy is untilReady with the moment at which a wait of limit is over.
+// forReady waits, if that was asked for, until every service is ready with what a revision
+// asks for, and says so.
+func (w Waiting) forReady(ctx context.Context, s *cli.Session, c *client.Client, revision uint64) error {
+	if !w.Wait {
+		return nil
+	}
+	limit := cmp.Or(w.Timeout.D(), defaultWait)
+	if err := readyBy(ctx, c, revision, time.Now().Add(limit), limit); err != nil {
+		return err
+	}
+	s.Talk("Every service is ready.")
+	return nil
+}
+
+// readyBy waits until every service of a platform is ready with what the revision asks
+// for, or the moment by, at which a wait of limit is over. One that cannot become ready by
+// itself is an error at once. Both errors name the services, why each is not ready, and
+// what to do.
 func readyBy(ctx context.Context, c *client.Client, revision uint64, by time.Time, limit time.Duration) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

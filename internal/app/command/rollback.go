@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 
-	"stoa/api/core"
 	"stoa/api/platform"
 	"stoa/client"
 	"stoa/internal/door/cli"
@@ -14,29 +13,6 @@ import (
 type RollbackIn struct {
 	platform.RollbackIn
 	Waiting
-}
-
-// Waiting are the arguments of a command that puts something in force.
-type Waiting struct {
-	Wait    bool          `json:"wait,omitempty" flag:"wait" help:"wait until every service is ready"`
-	Timeout core.Duration `json:"timeout,omitempty" flag:"timeout" help:"how long --wait waits (default 5m)"`
-}
-
-// forReady waits, if that was asked for, until every service is ready with what a revision
-// asks for, and says so.
-func (w Waiting) forReady(ctx context.Context, s *cli.Session, c *client.Client, revision uint64) error {
-	if !w.Wait {
-		return nil
-	}
-	limit := w.Timeout.D()
-	if limit == 0 {
-		limit = defaultWait
-	}
-	if err := untilReady(ctx, c, revision, limit); err != nil {
-		return err
-	}
-	s.Talk("Every service is ready.")
-	return nil
 }
 
 func rollbackCommand() cli.Command {

@@ -5,6 +5,10 @@
 // program is built without cgo and with trimmed paths, so that the same source gives
 // the same bytes and the same digest; a program of any other language is a copy of its
 // folder, made after its build command has run in it.
+//
+// Tools run under a shim, as instances do: nothing of a build outlives it. Secrets are in
+// no artefact: neither the files that are to be left, nor a dotenv file that only its
+// owner may read. Nor are blueprints, which are stored as documents.
 package build
 
 import (
