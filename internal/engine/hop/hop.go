@@ -9,7 +9,10 @@
 // Context is the trace context that ties hops together (W3C Trace Context, level 1).
 package hop
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Reason says why the proxy answered itself. It is the value of Stoa-Reason, a closed
 // list: it is shown to people, and label of metrics.
@@ -36,8 +39,9 @@ const (
 	Defect     Reason = "defect"      // a panic of ours
 )
 
-// Record is one hop. It has a fixed size but for its strings, which are shared with
-// the snapshot or the request and cost no copy.
+// Record is one hop. It has a fixed size but for its strings, which cost no copy: those
+// of the snapshot last, but Method, Host, Path and Error may lie in a buffer of the
+// request and are good only while Sink.Hop runs. Clone makes a record that lasts.
 type Record struct {
 	Start    time.Time
 	Duration time.Duration // until the answer's last byte, or the end of the tunnel
@@ -108,8 +112,20 @@ func (r *Record) Class() string {
 
 var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
 
+// own are the strings that belong to the request.
+func (r *Record) own() [4]*string { return [4]*string{&r.Method, &r.Host, &r.Path, &r.Error} }
+
+// Clone gives a record whose strings last.
+func (r *Record) Clone() Record {
+	c := *r
+	for _, p := range c.own() {
+		*p = strings.Clone(*p)
+	}
+	return c
+}
+
 // Sink takes records. Hop is called on the hot path, concurrently; it must not block
-// and must not keep the record, which is used again.
+// and must not keep the record or its strings, which are used again: see Record.Clone.
 type Sink interface{ Hop(*Record) }
 
 // SinkFunc is a func as a Sink.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 // The cases of the W3C trace-context suite that concern one header.
@@ -188,5 +189,21 @@ func BenchmarkRing(b *testing.B) {
 		if i%4096 == 4095 {
 			r.take(buf)
 		}
+	}
+}
+
+// What the ring gives is a copy: the request's buffer may be used again at once.
+func TestRingKeepsText(t *testing.T) {
+	r := NewRing(8)
+	path := []byte("/orders/7")
+	rec := Record{Method: "GET", Host: "shop", Path: unsafe.String(&path[0], len(path)), Error: strings.Repeat("e", 2*maxText), Route: "orders"}
+	r.Hop(&rec)
+	copy(path, "/########")
+	buf := make([]Record, 1)
+	if n, err := r.Read(t.Context(), buf); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := buf[0]; got.Path != "/orders/7" || got.Method != "GET" || got.Host != "shop" || got.Route != "orders" || len(got.Error) != maxText {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -21,25 +21,36 @@ type Ring struct {
 
 type ringShard struct {
 	mu    sync.Mutex
-	slots []Record // fixed length; guarded by mu
-	head  int      // index of the oldest; guarded by mu
-	n     int      // how many; guarded by mu
+	slots []slot // fixed length; guarded by mu
+	head  int    // index of the oldest; guarded by mu
+	n     int    // how many; guarded by mu
 	_     [64]byte
 }
 
-// NewRing returns a ring for at least n records (0 means 4,096, about 1.5 MB).
+// slot keeps a record and the bytes of those of its strings that belong to the request.
+type slot struct {
+	rec  Record
+	text []byte // Method, Host, Path and Error one after the other; used again
+	ends [4]int
+}
+
+// maxText bounds what a slot keeps of one string; what is longer is cut.
+const maxText = 2048
+
+// NewRing returns a ring for at least n records (0 means 4,096, about 2 MB).
 func NewRing(n int) *Ring {
 	if n <= 0 {
 		n = 4096
 	}
 	r := &Ring{wake: make(chan struct{}, 1)}
 	for i := range r.shards {
-		r.shards[i].slots = make([]Record, (n+ringShards-1)/ringShards)
+		r.shards[i].slots = make([]slot, (n+ringShards-1)/ringShards)
 	}
 	return r
 }
 
-// Hop keeps a copy of rec, or drops it when the ring is full.
+// Hop keeps a copy of rec and of its strings, or drops it when the ring is full. It
+// allocates only while the slots grow to the size of what passes.
 func (r *Ring) Hop(rec *Record) {
 	first := rand.IntN(ringShards)
 	for i := range ringShards { // another shard may have room
@@ -60,9 +71,29 @@ func (s *ringShard) put(rec *Record) bool {
 	if s.n == len(s.slots) {
 		return false
 	}
-	s.slots[(s.head+s.n)%len(s.slots)] = *rec
+	to := &s.slots[(s.head+s.n)%len(s.slots)]
+	to.rec = *rec
+	to.text = to.text[:0]
+	for i, p := range to.rec.own() {
+		v := *p
+		to.text = append(to.text, v[:min(len(v), maxText)]...)
+		to.ends[i] = len(to.text)
+		*p = ""
+	}
 	s.n++
 	return true
+}
+
+// take gives the record with strings of its own, and empties the slot.
+func (s *slot) take() Record {
+	rec := s.rec
+	text, from := string(s.text), 0
+	for i, p := range rec.own() {
+		*p = text[from:s.ends[i]]
+		from = s.ends[i]
+	}
+	s.rec = Record{} // let go of the strings
+	return rec
 }
 
 // Dropped counts the records that found the ring full.
@@ -96,8 +127,7 @@ func (r *Ring) take(buf []Record) int {
 		s := &r.shards[i]
 		s.mu.Lock()
 		for s.n > 0 && n < len(buf) {
-			buf[n] = s.slots[s.head]
-			s.slots[s.head] = Record{} // let go of the strings
+			buf[n] = s.slots[s.head].take()
 			s.head = (s.head + 1) % len(s.slots)
 			s.n--
 			n++

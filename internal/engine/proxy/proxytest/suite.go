@@ -145,7 +145,7 @@ func tunedBench(t *testing.T, open func(proxy.Options) Engine, o proxy.Options, 
 	o.Meters, o.Drain = b.meters, 5*time.Second
 	o.Sink = hop.SinkFunc(func(r *hop.Record) {
 		b.mu.Lock()
-		b.hops = append(b.hops, *r)
+		b.hops = append(b.hops, r.Clone())
 		b.mu.Unlock()
 		select {
 		case b.more <- struct{}{}:
