@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 )
 
@@ -15,7 +16,7 @@ import (
 // says that it broke off.
 type Outcome struct {
 	Answered bool       // by the service; else the error says why the proxy did
-	Sent     Sent       // how far the request came
+	Sent     flow.Sent  // how far the request came
 	Reason   hop.Reason // why the proxy answered; "" if the service did
 	Attempts int        // connections on which the request was begun
 	Endpoint string     // id of the one tried last
@@ -31,49 +32,46 @@ type Outcome struct {
 // The error is a *fault.Error: NotFound (no such upstream), Unavailable (nothing was
 // sent), Unknown (it may have happened). A status of the service, also 5xx, is no error.
 func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Request) (*http.Response, Outcome, error) {
-	x := &exchange{p: p, rec: hop.Record{
-		Start: time.Now(), Caller: caller, Protocol: "HTTP/1.1", Method: req.Method, Host: req.Host, GRPC: -1,
-	}}
-	if x.rec.Method == "" {
-		x.rec.Method = http.MethodGet
+	x := &exchange{p: p}
+	x.Begin(p.plane, time.Now(), "", "HTTP/1.1")
+	x.Rec.Caller, x.Rec.Method, x.Rec.Host = caller, req.Method, req.Host
+	if x.Rec.Method == "" {
+		x.Rec.Method = http.MethodGet
 	}
 	h := req.Header.Clone()
 	if h == nil {
 		h = http.Header{}
 	}
-	trace(h, false, &x.rec)
+	trace(h, false, &x.Exchange)
 	closeBody := func() {
 		if req.Body != nil {
 			req.Body.Close()
 		}
 	}
-	fail := func(f *refusal) (*http.Response, Outcome, error) {
-		x.rec.Reason, x.rec.Error, x.rec.Status = f.reason, f.Error(), f.status
+	fail := func(f *flow.Refusal) (*http.Response, Outcome, error) {
+		x.Rec.Reason, x.Rec.Error, x.Rec.Status = f.Reason, f.Error(), f.Status
 		closeBody()
 		o := x.outcome()
-		x.finish()
-		return nil, o, f.fault(upstream, o.Sent)
+		x.Finish()
+		return nil, o, f.Fault(upstream, o.Sent)
 	}
-	u := p.cur.Load().upstreams[upstream]
-	if u == nil {
-		f := &refusal{reason: hop.NoRoute, status: 404, text: "no upstream " + upstream + " in the snapshot"}
+	if !x.To(caller, upstream) {
+		f := &flow.Refusal{Reason: hop.NoRoute, Status: 404, Text: "no upstream " + upstream + " in the snapshot"}
 		return fail(f)
 	}
-	x.up, x.rec.Callee = u, u.service
-	x.series = p.meters.series(caller, u.service, "")
 	removeHopByHop(h)
 	var target string
 	if req.URL != nil {
 		target = req.URL.RequestURI()
 	}
 	path, query, force := splitTarget(target)
-	x.rec.Path = path
+	x.Rec.Path = path
 	to, err := outURL(path, query, force)
 	if err != nil || path == "" || path[0] != '/' {
-		return fail(&refusal{reason: hop.BadPath, status: 400, text: "path " + path, err: err})
+		return fail(&flow.Refusal{Reason: hop.BadPath, Status: 400, Text: "path " + path, Err: err})
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	out := (&http.Request{Method: x.rec.Method, URL: to, Header: h, Host: req.Host, Trailer: req.Trailer,
+	out := (&http.Request{Method: x.Rec.Method, URL: to, Header: h, Host: req.Host, Trailer: req.Trailer,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
 	if out.Host == "" && req.URL.Host != "" {
 		out.Host = req.URL.Host
@@ -87,13 +85,13 @@ func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Req
 		}
 	}
 	resp, f := x.send(out, body, length)
-	x.rec.In = body.n.Load()
+	x.Rec.In = body.n.Load()
 	if f != nil {
 		cancel()
 		return fail(f)
 	}
-	x.rec.Status = resp.StatusCode
-	grpcStatus(resp.Header, &x.rec)
+	x.Rec.Status = resp.StatusCode
+	grpcStatus(resp.Header, &x.Rec)
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Stoa-Reason")
 	resp.Request = req
@@ -101,22 +99,22 @@ func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Req
 		ended := ctx.Err() != nil
 		cancel()
 		closeBody()
-		x.rec.In, x.rec.Out = body.n.Load(), n
-		grpcStatus(resp.Trailer, &x.rec)
+		x.Rec.In, x.Rec.Out = body.n.Load(), n
+		grpcStatus(resp.Trailer, &x.Rec)
 		if err != nil {
-			x.rec.Reason, x.rec.Error = hop.Truncated, err.Error()
+			x.Rec.Reason, x.Rec.Error = hop.Truncated, err.Error()
 			if ended {
-				x.rec.Reason = gone(ctx, u).reason
+				x.Rec.Reason = flow.Gone(ctx, x.Up).Reason
 			}
 		}
-		x.finish()
+		x.Finish()
 	}}
 	return resp, x.outcome(), nil
 }
 
 func (x *exchange) outcome() Outcome {
-	return Outcome{Answered: x.rec.Reason == "", Sent: x.sent, Reason: x.rec.Reason,
-		Attempts: x.rec.Attempts, Endpoint: x.rec.Endpoint, Trace: x.rec.Trace}
+	return Outcome{Answered: x.Rec.Reason == "", Sent: x.Sent, Reason: x.Rec.Reason,
+		Attempts: x.Rec.Attempts, Endpoint: x.Rec.Endpoint, Trace: x.Rec.Trace}
 }
 
 // callBody is an answer's body that says when it ends.

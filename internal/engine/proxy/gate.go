@@ -50,25 +50,26 @@ func (p *Proxy) gatewaysLocked() []Gateway {
 	return all
 }
 
-// openGates opens what c declares and is not open, and closes what it declares no
+// openGates opens what the snapshot declares and is not open, and closes what it declares no
 // more, if Run runs. A new address is opened before the old one is released.
-func (p *Proxy) openGates(c *compiled) {
+func (p *Proxy) openGates() {
 	p.gateMu.Lock()
 	defer p.gateMu.Unlock()
-	if !p.running || p.closing || p.cur.Load() != c {
+	if !p.running || p.closing {
 		return
 	}
+	listeners := p.plane.Table().Listeners
 	before := p.gatewaysLocked()
 	var old []*binding
 	for name, g := range p.gates {
-		if l := c.listeners[name]; l == nil || l.Address == "" {
+		if l := listeners[name]; l == nil || l.Address == "" {
 			if g.b != nil {
 				old = append(old, g.b)
 			}
 			delete(p.gates, name)
 		}
 	}
-	for name, l := range c.listeners {
+	for name, l := range listeners {
 		if l.Address == "" {
 			continue
 		}

@@ -6,7 +6,7 @@ import (
 	"net/textproto"
 	"strings"
 
-	"stoa/internal/engine/hop"
+	"stoa/internal/engine/flow"
 )
 
 // hopByHop are the fields of one connection only. RFC 9110, section 7.6.1.
@@ -82,7 +82,7 @@ func upgradeOf(h http.Header) string {
 
 // requestHeaders makes the header to send on from the one that came. Names keep the
 // spelling of net/http; identity is believed only from inside.
-func requestHeaders(in *http.Request, l *listener) (h http.Header, bad string) {
+func requestHeaders(in *http.Request, l *flow.Listener) (h http.Header, bad string) {
 	h = in.Header.Clone()
 	te := wantsTrailers(h)
 	bad = removeHopByHop(h)
@@ -155,21 +155,16 @@ func dropCookies(h http.Header, prefix string) {
 	}
 }
 
-// trace continues the caller's trace or begins one, notes it in rec, and puts our span
-// into h. tracestate goes on only with the traceparent it belongs to.
-func trace(h http.Header, fresh bool, rec *hop.Record) {
-	var c hop.Context
-	came, ok := hop.Context{}, false
-	if v := h["Traceparent"]; len(v) == 1 && !fresh {
-		came, ok = hop.ParseTraceparent(v[0])
+// trace continues the caller's trace or begins one, and puts our span into h. tracestate
+// goes on only with the traceparent it belongs to.
+func trace(h http.Header, fresh bool, x *flow.Exchange) {
+	parent := ""
+	if v := h["Traceparent"]; len(v) == 1 {
+		parent = v[0]
 	}
-	if ok {
-		c = came.Child()
-		rec.Parent = came.Span
-	} else {
-		c = hop.NewContext()
+	c, continued := x.Trace(parent, fresh)
+	if !continued {
 		delete(h, "Tracestate")
 	}
-	rec.Trace, rec.Span, rec.Sampled = c.Trace, c.Span, c.Sampled()
 	h["Traceparent"] = []string{c.Traceparent()}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stoa/api/fault"
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/snapshot"
 )
@@ -133,7 +134,7 @@ func (b *binding) accept() {
 			continue
 		}
 		pause = time.Millisecond
-		l := b.p.cur.Load().listeners[b.name]
+		l := b.p.plane.Table().Listeners[b.name]
 		if l != nil && l.Protocol == snapshot.HTTP {
 			b.feed.give(c)
 			continue
@@ -157,25 +158,25 @@ func (b *binding) route(c net.Conn) {
 
 // listener gives the listener as the snapshot in force has it, and waits a while for
 // one that has it.
-func (b *binding) listener(ctx context.Context) (*listener, *refusal) {
-	c := b.p.cur.Load()
-	if l := c.listeners[b.name]; l != nil {
+func (b *binding) listener(ctx context.Context) (*flow.Listener, *flow.Refusal) {
+	c := b.p.plane.Table()
+	if l := c.Listeners[b.name]; l != nil {
 		return l, nil
 	}
 	t := time.NewTimer(snapshot.DefaultHold)
 	defer t.Stop()
 	for {
 		select {
-		case <-c.replaced:
-			c = b.p.cur.Load()
-			if l := c.listeners[b.name]; l != nil {
+		case <-c.Replaced:
+			c = b.p.plane.Table()
+			if l := c.Listeners[b.name]; l != nil {
 				return l, nil
 			}
 		case <-t.C:
-			return nil, &refusal{reason: hop.NoListener, status: 503, text: "nothing is declared for " + b.name,
-				hint: "Declare the use, and apply."}
+			return nil, &flow.Refusal{Reason: hop.NoListener, Status: 503, Text: "nothing is declared for " + b.name,
+				Hint: "Declare the use, and apply."}
 		case <-ctx.Done():
-			return nil, &refusal{reason: hop.Cancelled, status: 499, text: "the caller went away", err: ctx.Err()}
+			return nil, flow.Left(ctx.Err())
 		}
 	}
 }

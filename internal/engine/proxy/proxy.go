@@ -40,10 +40,9 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"stoa/api/fault"
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/ground/meter"
@@ -78,12 +77,6 @@ func (o *Options) defaults() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Meters == nil {
-		o.Meters = meter.New()
-	}
-	if o.Sink == nil {
-		o.Sink = hop.SinkFunc(func(*hop.Record) {})
-	}
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
 	}
@@ -96,23 +89,13 @@ func (o *Options) defaults() {
 	o.Stall = cmp.Or(o.Stall, 60*time.Second)
 	o.Drain = cmp.Or(o.Drain, 10*time.Second)
 	o.MaxHead = cmp.Or(o.MaxHead, 64<<10)
-	o.MaxHeld = cmp.Or(o.MaxHeld, 1024)
 	o.MaxTunnel = cmp.Or(o.MaxTunnel, 4096)
 }
 
 // Proxy is the data plane of one node. All methods may be called concurrently.
 type Proxy struct {
-	o      Options
-	meters meters
-	cur    atomic.Pointer[compiled]
-
-	upsMu sync.Mutex
-	ups   map[string]*pool // by upstream; guarded by upsMu
-
-	drainMu  sync.Mutex
-	draining map[string][]*endpoint // by endpoint id, taken away but not idle; guarded by drainMu
-
-	swapMu sync.Mutex // one Swap at a time
+	o     Options
+	plane *flow.Plane
 
 	bindMu   sync.Mutex
 	bindings map[*binding]bool // guarded by bindMu
@@ -129,13 +112,11 @@ type Proxy struct {
 // New returns a proxy that knows nothing yet: calls wait for a snapshot. It opens nothing.
 func New(o Options) *Proxy {
 	o.defaults()
-	p := &Proxy{
-		o: o, meters: newMeters(o.Meters),
-		ups: map[string]*pool{}, draining: map[string][]*endpoint{},
+	return &Proxy{
+		o:        o,
+		plane:    flow.New(flow.Options{Log: o.Log, Meters: o.Meters, Sink: o.Sink, Candid: o.Candid, MaxHeld: o.MaxHeld}),
 		bindings: map[*binding]bool{}, gates: map[string]*gate{}, gatesChanged: make(chan struct{}),
 	}
-	p.cur.Store(&compiled{listeners: map[string]*listener{}, upstreams: map[string]*upstream{}, replaced: make(chan struct{})})
-	return p
 }
 
 // Swap puts s in force, atomically: requests that begin afterwards follow it. A snapshot
@@ -143,25 +124,36 @@ func New(o Options) *Proxy {
 // are opened and closed as s says while Run runs; what could not be opened is tried again every
 // second and shown by Gateways, and is no error of Swap.
 func (p *Proxy) Swap(s *snapshot.Snapshot) error {
-	p.swapMu.Lock()
-	defer p.swapMu.Unlock()
-	if err := s.Check(); err != nil {
-		return &fault.Error{Op: "proxy.swap", Subject: "snapshot", Kind: fault.Invalid, Err: err,
-			Hint: "The snapshot before it stays in force."}
+	if err := p.plane.Swap(s); err != nil {
+		return err
 	}
-	c := p.compile(s)
-	old := p.cur.Swap(c)
-	close(old.replaced)
-	p.forgetPools(c)
-	p.openGates(c)
+	p.openGates()
 	return nil
 }
 
 // Version is the version of the snapshot in force.
-func (p *Proxy) Version() snapshot.Version { return p.cur.Load().version }
+func (p *Proxy) Version() snapshot.Version { return p.plane.Table().Version }
 
 // Snapshot gives the snapshot in force, nil before the first Swap; not to be changed.
-func (p *Proxy) Snapshot() *snapshot.Snapshot { return p.cur.Load().snapshot }
+func (p *Proxy) Snapshot() *snapshot.Snapshot { return p.plane.Table().Snapshot }
+
+// SetEndpoints says which endpoints of upstream are ready; see flow.Plane.SetEndpoints.
+func (p *Proxy) SetEndpoints(upstream string, eps []snapshot.Endpoint) {
+	p.plane.SetEndpoints(upstream, eps)
+}
+
+// Close says that upstream has no endpoint and that none is on its way; see flow.Plane.Close.
+func (p *Proxy) Close(upstream string, why snapshot.Closed) { p.plane.Close(upstream, why) }
+
+// Endpoints gives the ready endpoints of upstream and what each holds now.
+func (p *Proxy) Endpoints(upstream string) (eps []snapshot.Endpoint, inflight []int64) {
+	return p.plane.Endpoints(upstream)
+}
+
+// Drained waits until endpoints of this id that were taken away hold nothing; see flow.Plane.Drained.
+func (p *Proxy) Drained(ctx context.Context, endpointID string) error {
+	return p.plane.Drained(ctx, endpointID)
+}
 
 // gateRetry is how often a gateway listener that could not be opened is tried again.
 const gateRetry = time.Second
@@ -177,14 +169,14 @@ func (p *Proxy) Run(ctx context.Context, ready func()) error {
 	}
 	p.running = true
 	p.gateMu.Unlock()
-	p.openGates(p.cur.Load())
+	p.openGates()
 	ready()
 	tick := time.NewTicker(gateRetry)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			p.openGates(p.cur.Load())
+			p.openGates()
 			continue
 		case <-ctx.Done():
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 )
 
@@ -39,8 +40,8 @@ func (b *binding) relay(w http.ResponseWriter, r *http.Request, resp *http.Respo
 			delete(h, "Content-Length") // trailers need chunks there
 		}
 	}
-	grpcStatus(resp.Header, &x.rec)
-	x.rec.Status = resp.StatusCode
+	grpcStatus(resp.Header, &x.Rec)
+	x.Rec.Status = resp.StatusCode
 	w.WriteHeader(resp.StatusCode)
 
 	control := http.NewResponseController(w)
@@ -49,16 +50,16 @@ func (b *binding) relay(w http.ResponseWriter, r *http.Request, resp *http.Respo
 		control.Flush()
 	}
 	if err := b.relayBody(w, control, resp.Body, stream, x); err != nil {
-		x.rec.Error = err.Error()
-		x.rec.Reason = hop.Truncated
+		x.Rec.Error = err.Error()
+		x.Rec.Reason = hop.Truncated
 		if r.Context().Err() != nil || isWrite(err) {
-			x.rec.Reason = hop.Cancelled
-		} else if errors.Is(context.Cause(ctx), errDeadline) {
-			x.rec.Reason = hop.Deadline
+			x.Rec.Reason = hop.Cancelled
+		} else if errors.Is(context.Cause(ctx), flow.ErrDeadline) {
+			x.Rec.Reason = hop.Deadline
 		}
 		panic(http.ErrAbortHandler) // so that the caller knows that it is not whole
 	}
-	grpcStatus(resp.Trailer, &x.rec)
+	grpcStatus(resp.Trailer, &x.Rec)
 	if len(resp.Trailer) > 0 {
 		for k, v := range resp.Trailer {
 			if announced == 0 || len(h["Trailer"]) == 0 || !contains(h["Trailer"], k) {
@@ -99,7 +100,7 @@ func (b *binding) relayBody(w http.ResponseWriter, control *http.ResponseControl
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
 	var stall time.Time // when the deadline was last moved
-	if x.edge {
+	if x.Edge {
 		defer func() {
 			if !stall.IsZero() {
 				control.SetWriteDeadline(time.Time{})
@@ -109,14 +110,14 @@ func (b *binding) relayBody(w http.ResponseWriter, control *http.ResponseControl
 	for {
 		n, err := from.Read(buf[:])
 		if n > 0 {
-			if x.edge {
+			if x.Edge {
 				if now := time.Now(); now.Sub(stall) > b.p.o.Stall/4 {
 					stall = now
 					control.SetWriteDeadline(now.Add(b.p.o.Stall))
 				}
 			}
 			m, werr := w.Write(buf[:n])
-			x.rec.Out += int64(m)
+			x.Rec.Out += int64(m)
 			if werr != nil {
 				return writeError{werr}
 			}

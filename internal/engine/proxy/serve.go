@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
@@ -17,22 +18,22 @@ import (
 
 // ServeHTTP takes one request that arrived at the binding.
 func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{p: b.p, rec: hop.Record{
-		Start: time.Now(), Listener: b.name, Protocol: r.Proto, Method: r.Method, Host: r.Host, GRPC: -1,
-	}}
+	x := &exchange{p: b.p}
+	x.Begin(b.p.plane, time.Now(), b.name, r.Proto)
+	x.Rec.Method, x.Rec.Host = r.Method, r.Host
 	defer func() {
 		v := recover()
 		if v != nil && v != http.ErrAbortHandler {
 			b.p.o.Log.Error("panic in the proxy", "listener", b.name, "panic", v, "stack", string(debug.Stack()))
-			x.rec.Reason, x.rec.Error = hop.Defect, fmt.Sprint(v)
-			if x.rec.Status == 0 {
-				x.refuse(w, r, &refusal{reason: hop.Defect, status: 502, text: "a defect of the proxy"})
+			f := x.Panicked(v)
+			if x.Rec.Status == 0 {
+				x.refuse(w, r, f)
 				v = nil
 			} else {
 				v = http.ErrAbortHandler // the answer has begun: break its framing
 			}
 		}
-		x.finish()
+		x.Finish()
 		if v != nil {
 			panic(v)
 		}
@@ -43,67 +44,49 @@ func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // serve answers the request, or says what to answer.
-func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *refusal {
+func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *flow.Refusal {
 	l, f := b.listener(r.Context())
 	if f != nil {
-		trace(http.Header{}, true, &x.rec)
+		trace(http.Header{}, true, &x.Exchange)
 		return f
 	}
-	x.rec.Caller, x.series, x.edge = l.Caller, l.none, l.Edge()
+	x.At(l)
 	path, query, force := splitTarget(r.RequestURI)
-	x.rec.Path = path
+	x.Rec.Path = path
 
 	h, bad := requestHeaders(r, l)
-	trace(h, l.Edge() && l.NewTrace, &x.rec)
-	switch {
-	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
-		return &refusal{reason: hop.NoMethod, status: 405, text: r.Method + " is not served", allow: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}}
-	case bad != "":
-		return &refusal{reason: hop.BadRequest, status: 400, text: "Connection names " + bad}
+	trace(h, l.Edge() && l.NewTrace, &x.Exchange)
+	if bad != "" {
+		return &flow.Refusal{Reason: hop.BadRequest, Status: 400, Text: "Connection names " + bad}
 	}
-
-	spelt := route.Spelt(path) // what is passed on is path, as it came
-	hit := l.table.Match(r.Host, r.Method, spelt)
-	if hit.Rule == nil || !hit.Rule.Relaxed {
-		if err := route.Canonical(spelt); err != nil {
-			return &refusal{reason: hop.BadPath, status: 400, text: "path: " + err.Error(), err: nil,
-				hint: "Send the path in its canonical form, or set relaxed: true where the service exposes it."}
-		}
+	var hit route.Hit
+	if f := x.Find(l, &hit); f != nil {
+		return f
 	}
-	if hit.Rule == nil {
-		if hit.MethodMiss {
-			return &refusal{reason: hop.NoMethod, status: 405, text: r.Method + " " + path + " is not served",
-				allow: l.table.Allowed(r.Host, spelt)}
-		}
-		return &refusal{reason: hop.NoRoute, status: 404, text: "no route for " + r.Method + " " + route.CleanHost(r.Host) + path,
-			hint: "See the routes: stoa explain route " + r.Method + " " + path}
-	}
-	cr := l.routes[hit.Index]
-	x.series, x.rec.Route, x.rec.Callee, x.up = cr.series, cr.rule.Name, cr.callee, cr.up
 	target := hit.Target(path)
-	if cr.site != nil {
-		return serveSite(w, r, cr.site, target, x)
+	if x.Route.Site != nil {
+		return serveSite(w, r, x.Route.Site, target, x)
 	}
-	return b.forward(w, r, x, cr, h, target, query, force)
+	return b.forward(w, r, x, h, target, query, force)
 }
 
 // forward sends the request to its upstream and the answer back.
-func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, cr *compiledRoute, h http.Header, target, query string, force bool) *refusal {
+func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h http.Header, target, query string, force bool) *flow.Refusal {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	timeout := func() bool { return false } // stops the timer
-	if cr.rule.Timeout > 0 {
-		timeout = time.AfterFunc(cr.rule.Timeout, func() { cancel(errDeadline) }).Stop
+	if x.Route.Rule.Timeout > 0 {
+		timeout = time.AfterFunc(x.Route.Rule.Timeout, func() { cancel(flow.ErrDeadline) }).Stop
 		defer timeout()
 	}
 	u, err := outURL(target, query, force)
 	if err != nil {
-		return &refusal{reason: hop.BadPath, status: 400, text: "path: " + err.Error()}
+		return &flow.Refusal{Reason: hop.BadPath, Status: 400, Text: "path: " + err.Error()}
 	}
 	out := (&http.Request{Method: r.Method, URL: u, Header: h, Host: r.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
 	upgrade := upgradeOf(r.Header)
 	if upgrade != "" {
-		if r.ProtoMajor != 1 || r.ContentLength != 0 || strings.EqualFold(upgrade, "h2c") || x.up.Protocol == snapshot.H2C {
+		if r.ProtoMajor != 1 || r.ContentLength != 0 || strings.EqualFold(upgrade, "h2c") || x.Up.Protocol == snapshot.H2C {
 			upgrade = "" // an upgrade is an offer: we do not take it. RFC 9110, section 7.8.
 		} else {
 			h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{upgrade}
@@ -129,20 +112,20 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, c
 		}
 	}
 	resp, f := x.send(out, body, r.ContentLength)
-	x.rec.In = body.n.Load()
+	x.Rec.In = body.n.Load()
 	if f != nil {
 		return f
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		if upgrade == "" || !strings.EqualFold(upgradeOf(resp.Header), upgrade) {
-			return &refusal{reason: hop.BadAnswer, status: 502, text: x.up.service + " switched protocols unasked"}
+			return &flow.Refusal{Reason: hop.BadAnswer, Status: 502, Text: x.Up.Service + " switched protocols unasked"}
 		}
 		timeout()
 		return b.tunnel(w, resp, x)
 	}
 	b.relay(w, r, resp, x, ctx)
-	x.rec.In = body.n.Load()
+	x.Rec.In = body.n.Load()
 	return nil
 }
 

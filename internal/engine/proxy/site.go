@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/snapshot"
 )
@@ -18,17 +19,17 @@ import (
 // symbolic link leads out of it. It is opened for each request, since a build may
 // replace the directory. There is no listing; names that begin with a dot do not exist,
 // but below /.well-known (RFC 8615).
-func serveSite(w http.ResponseWriter, r *http.Request, site *snapshot.Site, target string, x *exchange) *refusal {
+func serveSite(w http.ResponseWriter, r *http.Request, site *snapshot.Site, target string, x *exchange) *flow.Refusal {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return &refusal{reason: hop.NoMethod, status: 405, text: r.Method + " on files", allow: []string{"GET", "HEAD"}}
+		return &flow.Refusal{Reason: hop.NoMethod, Status: 405, Text: r.Method + " on files", Allow: []string{"GET", "HEAD"}}
 	}
 	root, err := os.OpenRoot(site.Dir)
 	if err != nil {
-		return &refusal{reason: hop.NoEndpoint, status: 503, text: "the files of " + x.rec.Callee + " are not there", err: err,
-			hint: "Build them; see stoa why " + x.rec.Callee}
+		return &flow.Refusal{Reason: hop.NoEndpoint, Status: 503, Text: "the files of " + x.Rec.Callee + " are not there", Err: err,
+			Hint: "Build them; see stoa why " + x.Rec.Callee}
 	}
 	defer root.Close()
-	missing := &refusal{reason: hop.NoRoute, status: 404, text: "no such file"}
+	missing := &flow.Refusal{Reason: hop.NoRoute, Status: 404, Text: "no such file"}
 	name, ok := siteName(target)
 	if !ok {
 		return missing
@@ -46,7 +47,7 @@ func serveSite(w http.ResponseWriter, r *http.Request, site *snapshot.Site, targ
 		f, st, err = openFile(root, "index.html")
 	}
 	if err != nil {
-		missing.err = err
+		missing.Err = err
 		return missing
 	}
 	defer f.Close()
@@ -57,7 +58,7 @@ func serveSite(w http.ResponseWriter, r *http.Request, site *snapshot.Site, targ
 		h.Set("Cache-Control", site.Cache)
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
-	cw := &countingWriter{ResponseWriter: w, rec: &x.rec}
+	cw := &countingWriter{ResponseWriter: w, rec: &x.Rec}
 	http.ServeContent(cw, r, st.Name(), st.ModTime(), f)
 	return nil
 }
@@ -126,15 +127,15 @@ func wantsPage(r *http.Request, name string) bool {
 	return (accept == "" || strings.Contains(accept, "*/*")) && !strings.Contains(path.Base(name), ".")
 }
 
-func redirectToDir(w http.ResponseWriter, r *http.Request, x *exchange) *refusal {
+func redirectToDir(w http.ResponseWriter, r *http.Request, x *exchange) *flow.Refusal {
 	p, query, _ := splitTarget(r.RequestURI)
 	to := "./" + path.Base(p) + "/" // relative: whatever stands before it stays; ./ since it may hold a colon
 	if query != "" {
 		to += "?" + query
 	}
 	w.Header()["Location"] = []string{to}
-	x.rec.Status = http.StatusMovedPermanently
-	w.WriteHeader(x.rec.Status)
+	x.Rec.Status = http.StatusMovedPermanently
+	w.WriteHeader(x.Rec.Status)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/snapshot"
 )
 
@@ -20,40 +21,25 @@ type transports struct {
 // maxKept bounds the idle connections to one endpoint.
 const maxKept = 256
 
+// portable is the number under which this engine keeps its ways with an endpoint.
+const portable = 0
+
+// CloseIdle closes the connections that are not in use.
+func (t *transports) CloseIdle() { t.kept.CloseIdleConnections() }
+
 // transports gives the ways to e as u wants them, made anew when u has changed.
-func (e *endpoint) transports(p *Proxy, u *upstream) *transports {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.tr != nil && e.tr.of == u.Upstream {
-		return e.tr
-	}
-	if e.tr != nil {
-		e.tr.kept.CloseIdleConnections()
-	}
-	e.tr = &transports{of: u.Upstream, kept: p.transport(e, u), fresh: p.transport(e, u)}
-	e.tr.fresh.DisableKeepAlives = true
-	return e.tr
+func (p *Proxy) transports(e *flow.Endpoint, u *flow.Upstream) *transports {
+	return e.Keep(portable,
+		func(k flow.Kept) bool { return k.(*transports).of == u.Upstream },
+		func() flow.Kept {
+			t := &transports{of: u.Upstream, kept: p.transport(e, u), fresh: p.transport(e, u)}
+			t.fresh.DisableKeepAlives = true
+			return t
+		}).(*transports)
 }
 
-// closeTransports closes what is idle, so that a server which waits for its
-// connections to close can end. Called when e holds nothing more.
-func (e *endpoint) closeTransports() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.tr != nil {
-		e.tr.kept.CloseIdleConnections()
-	}
-}
-
-func (e *endpoint) protocol(u *upstream) snapshot.Protocol {
-	if e.Protocol != "" {
-		return e.Protocol
-	}
-	return u.Protocol
-}
-
-func (p *Proxy) transport(e *endpoint, u *upstream) *http.Transport {
-	connect := orDefault(u.Connect, snapshot.DefaultConnect)
+func (p *Proxy) transport(e *flow.Endpoint, u *flow.Upstream) *http.Transport {
+	connect := flow.OrDefault(u.Connect, snapshot.DefaultConnect)
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if connect > 0 {
@@ -65,7 +51,7 @@ func (p *Proxy) transport(e *endpoint, u *upstream) *http.Transport {
 		},
 		MaxIdleConns:           maxKept,
 		MaxIdleConnsPerHost:    maxKept,
-		IdleConnTimeout:        orDefault(u.Idle, snapshot.DefaultIdle),
+		IdleConnTimeout:        flow.OrDefault(u.Idle, snapshot.DefaultIdle),
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		ResponseHeaderTimeout:  max(u.Head, 0),
@@ -80,7 +66,7 @@ func (p *Proxy) transport(e *endpoint, u *upstream) *http.Transport {
 	if p.o.TLS != nil {
 		t.TLSClientConfig = p.o.TLS.Clone()
 	}
-	switch e.protocol(u) {
+	switch e.Speaks(u) {
 	case snapshot.H2C:
 		t.Protocols.SetUnencryptedHTTP2(true)
 	case snapshot.HTTPS:
@@ -90,15 +76,4 @@ func (p *Proxy) transport(e *endpoint, u *upstream) *http.Transport {
 		t.Protocols.SetHTTP1(true)
 	}
 	return t
-}
-
-// orDefault reads a duration of a snapshot: 0 is the default, negative is none (0).
-func orDefault(d, def time.Duration) time.Duration {
-	switch {
-	case d == 0:
-		return def
-	case d < 0:
-		return 0
-	}
-	return d
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"stoa/api/fault"
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/proxy"
 	"stoa/internal/engine/snapshot"
@@ -32,7 +33,7 @@ func testCall(t *testing.T, open func(proxy.Options) Engine) {
 		if string(got) != "/a%2Fb?x;y body 1" || err != nil || resp.StatusCode != 500 {
 			t.Errorf("%d %q, %v", resp.StatusCode, got, err)
 		}
-		if !o.Answered || o.Sent != proxy.Yes || o.Attempts != 1 || o.Endpoint != "svc-1" || o.Trace.IsZero() || o.Reason != "" {
+		if !o.Answered || o.Sent != flow.Yes || o.Attempts != 1 || o.Endpoint != "svc-1" || o.Trace.IsZero() || o.Reason != "" {
 			t.Errorf("outcome %+v", o)
 		}
 		resp.Body.Close()
@@ -51,25 +52,25 @@ func testCall(t *testing.T, open func(proxy.Options) Engine) {
 			}
 			return o, err
 		}
-		if o, err := call("nobody"); !fault.Is(err, fault.NotFound) || o.Sent != proxy.No || o.Answered {
+		if o, err := call("nobody"); !fault.Is(err, fault.NotFound) || o.Sent != flow.No || o.Answered {
 			t.Errorf("unknown upstream: %+v, %v", o, err)
 		}
-		if o, err := call("svc"); !fault.Is(err, fault.Unavailable) || o.Sent != proxy.No || o.Reason != hop.NoEndpoint {
+		if o, err := call("svc"); !fault.Is(err, fault.Unavailable) || o.Sent != flow.No || o.Reason != hop.NoEndpoint {
 			t.Errorf("no endpoint: %+v, %v", o, err)
 		}
 		b.SetEndpoints("svc", []snapshot.Endpoint{{ID: "a", Address: closedPort(t)}})
-		if o, err := call("svc"); !fault.Is(err, fault.Unavailable) || o.Sent != proxy.No || o.Attempts != 0 {
+		if o, err := call("svc"); !fault.Is(err, fault.Unavailable) || o.Sent != flow.No || o.Attempts != 0 {
 			t.Errorf("no connection: %+v, %v", o, err)
 		}
 		b.SetEndpoints("svc", []snapshot.Endpoint{{ID: "b", Address: rawServer(t, func(c *rawConn) { c.request() })}})
-		if o, err := call("svc"); !fault.Is(err, fault.Unknown) || o.Sent != proxy.Maybe || o.Answered {
+		if o, err := call("svc"); !fault.Is(err, fault.Unknown) || o.Sent != flow.Maybe || o.Answered {
 			t.Errorf("broke before an answer: %+v, %v", o, err)
 		}
 		b.SetEndpoints("svc", []snapshot.Endpoint{{ID: "c", Address: rawServer(t, func(c *rawConn) {
 			c.request()
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
 		})}})
-		if o, err := call("svc"); err == nil || o.Sent != proxy.Yes || !o.Answered {
+		if o, err := call("svc"); err == nil || o.Sent != flow.Yes || !o.Answered {
 			t.Errorf("broke in the answer: %+v, %v; want an error of the body", o, err)
 		}
 		b.waitHop("the broken answer", func(r hop.Record) bool { return r.Reason == hop.Truncated })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stoa/api/fault"
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/proxy"
 	"stoa/internal/engine/snapshot"
@@ -83,7 +84,7 @@ func testClosed(t *testing.T, open func(proxy.Options) Engine) {
 		b.Close("svc", why)
 		req, _ := http.NewRequest("GET", "http://any/", nil)
 		_, o, err := b.Call(t.Context(), "stoa/events", "svc", req)
-		if !fault.Is(err, fault.Unavailable) || o.Sent != proxy.No || o.Reason != hop.Stopped || fault.HintOf(err) != why.Hint {
+		if !fault.Is(err, fault.Unavailable) || o.Sent != flow.No || o.Reason != hop.Stopped || fault.HintOf(err) != why.Hint {
 			t.Errorf("%v, %+v", err, o)
 		}
 	})

@@ -1,4 +1,4 @@
-package proxy
+package flow
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type pool struct {
 
 // endpointSet never changes; a new one replaces it.
 type endpointSet struct {
-	eps      []*endpoint
+	eps      []*Endpoint
 	closed   *snapshot.Closed // there are none, and none is awaited
 	replaced chan struct{}    // closed when this is no longer the set
 }
@@ -32,8 +32,8 @@ func newPool(name string) *pool {
 	return p
 }
 
-// endpoint is one place where an upstream answers, over its whole life.
-type endpoint struct {
+// Endpoint is one place where an upstream answers, over its whole life.
+type Endpoint struct {
 	snapshot.Endpoint
 	inflight atomic.Int64 // requests and connections it holds
 	draining atomic.Bool  // taken away: nothing new
@@ -43,27 +43,82 @@ type endpoint struct {
 	refusals atomic.Int32 // in a row
 	suspect  atomic.Int64 // unix nanoseconds until which it is passed over, since it refused
 
-	mu sync.Mutex
-	tr *transports // guarded by mu; made with the first request
+	kept [2]atomic.Pointer[kept] // by engine
 }
+
+// Kept is what an engine keeps with an endpoint: its connections.
+type Kept interface {
+	// CloseIdle closes what is not in use, so that a server which waits for its
+	// connections to close can end. Called when the endpoint holds nothing more.
+	CloseIdle()
+}
+
+// kept is what one engine keeps.
+type kept struct{ Kept }
+
+// Keep gives what the engine of this number (0 or 1) keeps with e, which make makes if
+// fits says that there is none, or not the right one. What is replaced is closed.
+func (e *Endpoint) Keep(engine int, fits func(Kept) bool, make func() Kept) Kept {
+	at := &e.kept[engine]
+	for {
+		old := at.Load()
+		if old != nil && fits(old.Kept) {
+			return old.Kept
+		}
+		fresh := &kept{make()}
+		if at.CompareAndSwap(old, fresh) {
+			if old != nil {
+				old.CloseIdle()
+			}
+			return fresh.Kept
+		}
+	}
+}
+
+// Kept gives what the engine of this number keeps with e, or nil.
+func (e *Endpoint) Kept(engine int) Kept {
+	if k := e.kept[engine].Load(); k != nil {
+		return k.Kept
+	}
+	return nil
+}
+
+func (e *Endpoint) closeIdle() {
+	for i := range e.kept {
+		if k := e.kept[i].Load(); k != nil {
+			k.CloseIdle()
+		}
+	}
+}
+
+// Speaks gives the protocol of e as an endpoint of u.
+func (e *Endpoint) Speaks(u *Upstream) snapshot.Protocol {
+	if e.Protocol != "" {
+		return e.Protocol
+	}
+	return u.Protocol
+}
+
+// Draining says whether e was taken away.
+func (e *Endpoint) Draining() bool { return e.draining.Load() }
 
 // SetEndpoints says which endpoints of upstream are ready. An endpoint that is new gets
 // its share at once; one that is missing gets nothing more and finishes what it holds,
 // see Drained. An endpoint is the same as before if all its fields are.
-func (p *Proxy) SetEndpoints(upstream string, eps []snapshot.Endpoint) {
+func (p *Plane) SetEndpoints(upstream string, eps []snapshot.Endpoint) {
 	p.setEndpoints(upstream, eps, nil)
 }
 
 // Close says that upstream has no endpoint and that none is on its way. Calls that wait
 // and those that come are refused with why, until SetEndpoints is called for it. The
 // endpoints that it had finish what they hold.
-func (p *Proxy) Close(upstream string, why snapshot.Closed) { p.setEndpoints(upstream, nil, &why) }
+func (p *Plane) Close(upstream string, why snapshot.Closed) { p.setEndpoints(upstream, nil, &why) }
 
-func (p *Proxy) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *snapshot.Closed) {
+func (p *Plane) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *snapshot.Closed) {
 	p.upsMu.Lock()
 	u := p.poolLocked(upstream)
 	old := u.set.Load()
-	known := make(map[snapshot.Endpoint]*endpoint, len(old.eps))
+	known := make(map[snapshot.Endpoint]*Endpoint, len(old.eps))
 	for _, e := range old.eps {
 		known[e.Endpoint] = e
 	}
@@ -71,7 +126,7 @@ func (p *Proxy) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *s
 	for _, se := range eps {
 		e := known[se]
 		if e == nil {
-			e = &endpoint{Endpoint: se, idle: make(chan struct{})}
+			e = &Endpoint{Endpoint: se, idle: make(chan struct{})}
 		}
 		delete(known, se)
 		next.eps = append(next.eps, e)
@@ -85,7 +140,7 @@ func (p *Proxy) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *s
 }
 
 // Endpoints gives the ready endpoints of upstream and what each holds now.
-func (p *Proxy) Endpoints(upstream string) (eps []snapshot.Endpoint, inflight []int64) {
+func (p *Plane) Endpoints(upstream string) (eps []snapshot.Endpoint, inflight []int64) {
 	for _, e := range p.pool(upstream).set.Load().eps {
 		eps = append(eps, e.Endpoint)
 		inflight = append(inflight, e.inflight.Load())
@@ -94,7 +149,7 @@ func (p *Proxy) Endpoints(upstream string) (eps []snapshot.Endpoint, inflight []
 }
 
 // drain takes e out of use. p.draining keeps it until it is idle.
-func (p *Proxy) drain(e *endpoint) {
+func (p *Plane) drain(e *Endpoint) {
 	p.drainMu.Lock()
 	p.draining[e.ID] = append(p.draining[e.ID], e)
 	p.drainMu.Unlock()
@@ -105,9 +160,9 @@ func (p *Proxy) drain(e *endpoint) {
 }
 
 // becameIdle is called when a draining endpoint holds nothing more.
-func (p *Proxy) becameIdle(e *endpoint) {
+func (p *Plane) becameIdle(e *Endpoint) {
 	e.idleOnce.Do(func() {
-		e.closeTransports()
+		e.closeIdle()
 		p.drainMu.Lock()
 		all := p.draining[e.ID]
 		for i, d := range all {
@@ -129,9 +184,9 @@ func (p *Proxy) becameIdle(e *endpoint) {
 // Drained waits until endpoints of this id that SetEndpoints took away hold no request
 // and no connection; at once if there are none. The error is ctx's, as
 // Unavailable, with what is still held.
-func (p *Proxy) Drained(ctx context.Context, endpointID string) error {
+func (p *Plane) Drained(ctx context.Context, endpointID string) error {
 	p.drainMu.Lock()
-	all := append([]*endpoint(nil), p.draining[endpointID]...)
+	all := append([]*Endpoint(nil), p.draining[endpointID]...)
 	p.drainMu.Unlock()
 	for _, e := range all {
 		select {
@@ -145,7 +200,7 @@ func (p *Proxy) Drained(ctx context.Context, endpointID string) error {
 }
 
 // acquire takes a place at e, unless it is draining.
-func (e *endpoint) acquire() bool {
+func (e *Endpoint) acquire() bool {
 	e.inflight.Add(1)
 	// Draining is set before inflight is read there, and inflight raised before
 	// draining is read here: one of the two sees the other.
@@ -153,7 +208,7 @@ func (e *endpoint) acquire() bool {
 }
 
 // release gives a place back.
-func (p *Proxy) release(e *endpoint) {
+func (p *Plane) release(e *Endpoint) {
 	if e.inflight.Add(-1) == 0 && e.draining.Load() {
 		p.becameIdle(e)
 	}
@@ -165,12 +220,14 @@ const (
 	suspectMax = 500 * time.Millisecond
 )
 
-func (e *endpoint) refused() {
+// Refused notes that e made no connection.
+func (e *Endpoint) Refused() {
 	n := min(e.refusals.Add(1), 6)
 	e.suspect.Store(time.Now().Add(min(suspectMin<<(n-1), suspectMax)).UnixNano())
 }
 
-func (e *endpoint) connected() {
+// Connected notes that e made a connection.
+func (e *Endpoint) Connected() {
 	if e.refusals.Load() != 0 {
 		e.refusals.Store(0)
 		e.suspect.Store(0)
@@ -180,7 +237,7 @@ func (e *endpoint) connected() {
 // pick chooses by power of two choices: of two different endpoints at random the one
 // that holds less. Endpoints that refused lately are passed over; if there are only
 // such, it gives nil and when the first may be tried again.
-func (s *endpointSet) pick(now int64) (e *endpoint, again int64) {
+func (s *endpointSet) pick(now int64) (e *Endpoint, again int64) {
 	n := len(s.eps)
 	if n == 0 {
 		return nil, 0
@@ -220,8 +277,8 @@ func (s *endpointSet) pick(now int64) (e *endpoint, again int64) {
 }
 
 // take gives an endpoint with a place on it, and waits for one until the hold is over.
-// The caller releases it.
-func (p *Proxy) take(ctx context.Context, u *upstream, until time.Time, rec *hop.Record) (*endpoint, *refusal) {
+// The caller releases it. With a nil ctx it waits for nothing: nil says that it would.
+func (p *Plane) take(ctx context.Context, u *Upstream, until time.Time, rec *hop.Record) (*Endpoint, *Refusal) {
 	var began time.Time
 	for {
 		set := u.pool.set.Load()
@@ -237,18 +294,21 @@ func (p *Proxy) take(ctx context.Context, u *upstream, until time.Time, rec *hop
 			continue
 		}
 		if c := set.closed; c != nil {
-			return nil, &refusal{reason: c.Reason, status: 503, text: c.Text, hint: c.Hint}
+			return nil, &Refusal{Reason: c.Reason, Status: 503, Text: c.Text, Hint: c.Hint}
 		}
 		now := time.Now()
 		if !now.Before(until) {
 			return nil, noEndpoint(u, len(set.eps))
 		}
+		if ctx == nil {
+			return nil, nil
+		}
 		if began.IsZero() {
 			began = now
 			if u.pool.held.Add(1) > int64(p.o.MaxHeld) {
 				u.pool.held.Add(-1)
-				return nil, &refusal{reason: hop.Overload, status: 503,
-					text: "too many calls wait for " + u.service, hint: "See why it is not ready: stoa why " + u.service}
+				return nil, &Refusal{Reason: hop.Overload, Status: 503,
+					Text: "too many calls wait for " + u.Service, Hint: "See why it is not ready: stoa why " + u.Service}
 			}
 			defer u.pool.held.Add(-1)
 		}
@@ -262,16 +322,16 @@ func (p *Proxy) take(ctx context.Context, u *upstream, until time.Time, rec *hop
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return nil, gone(ctx, u)
+			return nil, Gone(ctx, u)
 		}
 		t.Stop()
 	}
 }
 
-func noEndpoint(u *upstream, known int) *refusal {
-	f := &refusal{reason: hop.NoEndpoint, status: 503, text: u.service + " has no ready endpoint", hint: "See its state: stoa why " + u.service}
+func noEndpoint(u *Upstream, known int) *Refusal {
+	f := &Refusal{Reason: hop.NoEndpoint, Status: 503, Text: u.Service + " has no ready endpoint", Hint: "See its state: stoa why " + u.Service}
 	if known > 0 {
-		f.reason, f.text = hop.Connect, "no connection to "+u.service+" at any endpoint"
+		f.Reason, f.Text = hop.Connect, "no connection to "+u.Service+" at any endpoint"
 	}
 	return f
 }

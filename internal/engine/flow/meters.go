@@ -1,4 +1,4 @@
-package proxy
+package flow
 
 import (
 	"sync/atomic"

@@ -1,0 +1,116 @@
+// Package flow decides what becomes of a request, whichever engine carries it.
+//
+//	Begin -> Find (which rule) -> Admit -> Take (which endpoint) -> an attempt, by the engine
+//	      -> Judge (relay it, try again, or refuse) -> Finish (record, series, place given back)
+//
+// A Plane holds what is known: the snapshot in force, behind one atomic pointer, and the
+// endpoints of every upstream with all that was learned of them, which outlives
+// snapshots. An Exchange is one request. It does no I/O and reads no header but through
+// Request: engines read requests, make attempts and write answers, and both engines of
+// engine/proxy ask the same questions in the same order.
+//
+// Invariants: a request keeps the snapshot it began with; an endpoint that was taken
+// away gets nothing new and finishes what it holds (Drained); Take waits no longer than
+// the upstream's hold.
+package flow
+
+import (
+	"cmp"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stoa/api/fault"
+	"stoa/internal/engine/hop"
+	"stoa/internal/engine/snapshot"
+	"stoa/internal/ground/meter"
+)
+
+// Options tune a Plane. The zero value is a good default.
+type Options struct {
+	Log    *slog.Logger    // nil: no log
+	Meters *meter.Registry // nil: counted, not shown
+	Sink   hop.Sink        // takes the record of every hop; nil: none
+
+	// Candid tells callers from outside what callers inside are told: which service could
+	// not answer, why, and what its operator can do. It is for development.
+	Candid bool
+
+	MaxHeld int // calls that wait for one upstream; 0: 1,024
+}
+
+// Plane is what one node knows of the traffic it carries. All methods may be called
+// concurrently.
+type Plane struct {
+	o      Options
+	meters meters
+	cur    atomic.Pointer[Table]
+
+	upsMu sync.Mutex
+	ups   map[string]*pool // by upstream; guarded by upsMu
+
+	drainMu  sync.Mutex
+	draining map[string][]*Endpoint // by endpoint id, taken away but not idle; guarded by drainMu
+
+	swapMu sync.Mutex // one Swap at a time
+}
+
+// New returns a plane that knows nothing yet.
+func New(o Options) *Plane {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Meters == nil {
+		o.Meters = meter.New()
+	}
+	if o.Sink == nil {
+		o.Sink = hop.SinkFunc(func(*hop.Record) {})
+	}
+	o.MaxHeld = cmp.Or(o.MaxHeld, 1024)
+	p := &Plane{o: o, meters: newMeters(o.Meters), ups: map[string]*pool{}, draining: map[string][]*Endpoint{}}
+	p.cur.Store(&Table{Listeners: map[string]*Listener{}, upstreams: map[string]*Upstream{}, Replaced: make(chan struct{})})
+	return p
+}
+
+// Swap puts s in force, atomically: requests that begin afterwards follow it. A snapshot
+// with a problem is refused as a whole and the old one stays.
+func (p *Plane) Swap(s *snapshot.Snapshot) error {
+	p.swapMu.Lock()
+	defer p.swapMu.Unlock()
+	if err := s.Check(); err != nil {
+		return &fault.Error{Op: "proxy.swap", Subject: "snapshot", Kind: fault.Invalid, Err: err,
+			Hint: "The snapshot before it stays in force."}
+	}
+	c := p.compile(s)
+	old := p.cur.Swap(c)
+	close(old.Replaced)
+	p.forgetPools(c)
+	return nil
+}
+
+// Table is the snapshot in force, compiled.
+func (p *Plane) Table() *Table { return p.cur.Load() }
+
+// Edge says whether callers outside are told what those inside are.
+func (p *Plane) Candid() bool { return p.o.Candid }
+
+// epoch is what Now counts from.
+var epoch = time.Now()
+
+// Now gives the time as patterns count it: nanoseconds of the monotonic clock, above 0.
+func Now() int64 { return int64(time.Since(epoch)) + 1 }
+
+// nowAt is Now for a time that was read already.
+func nowAt(t time.Time) int64 { return int64(t.Sub(epoch)) + 1 }
+
+// OrDefault reads a duration of a snapshot: 0 is the default, negative is none (0).
+func OrDefault(d, def time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return def
+	case d < 0:
+		return 0
+	}
+	return d
+}
