@@ -56,10 +56,13 @@ vuln: ## known vulnerabilities, where the database can be reached
 bench: bin/stoa ## every figure of bench/RESULTS.md
 	./bench/run
 
+bench-proxy: ## the data plane beside its peers, on an otherwise calm machine: the rest of bench/RESULTS.md
+	./bench/proxy/run
+
 clean:
 	rm -rf bin
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 16
 
-.PHONY: build test setup first-build check unit shop stories browser test-long generate vuln bench clean help FORCE
+.PHONY: build test setup first-build check unit shop stories browser test-long generate vuln bench bench-proxy clean help FORCE
