@@ -147,6 +147,7 @@ var homes = map[string][]string{
 	"github.com/cockroachdb/pebble/v2": {"internal/engine/pebblestore"},
 	"go.yaml.in/yaml/v4":               {"internal/kernel/blueprint"},
 	"github.com/fsnotify/fsnotify":     {"internal/engine/fswatch"},
+	"golang.org/x/crypto":              {"internal/engine/certs"},
 	"golang.org/x/sys":                 {"internal/engine/process", "internal/engine/pebblestore", "internal/door/httpapi", "internal/app/command"},
 }
 
