@@ -1,35 +1,39 @@
-// Package route decides which rule a request follows.
+// Package route decides which rule a request follows, and what the rule does to it.
 //
 // Compile turns rules into a Table, a pure value that any number of requests read at
-// once; Match finds the rule for (host, method, path); Explain says why. Everything works on
-// the raw, still escaped path, and so do policy, log and forwarding: %2F is never a
-// slash. Canonical tells whether a path has the one spelling that makes this safe.
+// once; MatchRequest finds the rule, Match does so where no rule has conditions; Explain
+// says why. What a rule does (Target, Location, Choose, Takes, Edits) is computed here and
+// done by the caller. Everything works on the raw, still escaped path, and so do policy,
+// log and forwarding: %2F is never a slash. Canonical tells whether a path has the one
+// spelling that makes this safe.
 //
 // Order of precedence, the most specific first:
 //
-//	host      exact > *.suffix (longest) > any
-//	path      exact > template > prefix (longest)
-//	template  from the left, a literal segment > {name} > {name...}
-//	method    named > any
+//	host       exact > *.suffix (longest) > any
+//	path       exact > template > prefix (longest)
+//	template   from the left, a literal segment > {name} > {name...}
+//	method     named > any (HEAD itself > GET, which stands for it too)
+//	conditions more > fewer; of as many, more exact ones, then the longer prefixes
+//	           (summed), then more regular expressions
 //
-// A rule of which only the method does not fit is passed over and the next is asked, so that
-// POST /orders may go elsewhere than GET /orders. If none is left the miss says that
-// the method was the reason. GET stands for HEAD too.
+// A rule of which only the method or a condition does not fit is passed over and the next
+// is asked, so that POST /orders may go elsewhere than GET /orders. If none is left the
+// miss says whether the method was the reason.
 //
 // Two rules between which this order does not decide are a conflict, shown with
 // a request that both match. As in net/http, two templates conflict when they overlap
-// and neither is a special case of the other: /a/{x} and /{y}/b.
+// and neither is a special case of the other: /a/{x} and /{y}/b. Rules whose conditions
+// cannot hold at once are no conflict.
 //
-// Limits: 8 variables in a template, 64 segments in a rule's path, MaxConflicts reports.
+// Limits: 8 variables in a template, 64 segments in a rule's path, MaxConditions,
+// MaxConflicts reports. Of two regular expressions with \b, or that meet outside printable
+// ASCII only, a conflict may go unseen: then what was declared first goes first.
 package route
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"stoa/api/fault"
 )
 
 // MaxVars bounds the variables of a template, so that a match needs no allocation.
@@ -48,20 +52,32 @@ const (
 	Template Kind = "template" // as /orders/{id}/items or /files/{path...}; a {name} is one segment, not empty
 )
 
-// Rule says where requests of one form go. Exactly one of Upstream and Site is set.
+// Rule says where requests of one form go. Exactly one of Upstream, Split, Site and
+// Redirect is set.
 type Rule struct {
-	Name     string   `json:"name"`              // for metrics, log and explain; unique within a listener
-	Host     string   `json:"host,omitempty"`    // lower case, without port; *.example.com for all below; empty for any
-	Kind     Kind     `json:"kind,omitempty"`    // how Path is read; empty means prefix
-	Path     string   `json:"path"`              // canonical, see Canonical; "/" with Prefix for all
-	Methods  []string `json:"methods,omitempty"` // upper case; empty for any
-	Upstream string   `json:"upstream,omitempty"`
-	Site     string   `json:"site,omitempty"`
+	Name    string   `json:"name"`              // for metrics, log and explain; unique within a listener
+	Host    string   `json:"host,omitempty"`    // lower case, without port; *.example.com for all below; empty for any
+	Kind    Kind     `json:"kind,omitempty"`    // how Path is read; empty means prefix
+	Path    string   `json:"path"`              // canonical, see Canonical; "/" with Prefix for all
+	Methods []string `json:"methods,omitempty"` // upper case; empty for any
+	Headers []Cond   `json:"headers,omitempty"` // all must hold; one for each field
+	Queries []Cond   `json:"queries,omitempty"` // all must hold; one for each parameter
+
+	Upstream string     `json:"upstream,omitempty"`
+	Split    []Weighted `json:"split,omitempty"` // several upstreams by weight, see Choose
+	Site     string     `json:"site,omitempty"`
+	Redirect *Redirect  `json:"redirect,omitempty"`
 
 	// StripPrefix takes the matched prefix away; Rewrite puts this in its place (or in
 	// place of the whole path for exact and template, whose {name} may be used in it).
 	StripPrefix bool   `json:"stripPrefix,omitempty"`
 	Rewrite     string `json:"rewrite,omitempty"`
+
+	Request *Edits  `json:"request,omitempty"` // header fields on the way to the upstream
+	Answer  *Edits  `json:"answer,omitempty"`  // and on the way back
+	Mirror  *Mirror `json:"mirror,omitempty"`  // a copy of some requests goes here too
+	Sticky  *Sticky `json:"sticky,omitempty"`  // calls with one key go to one version and endpoint
+	Policy  string  `json:"policy,omitempty"`  // name of a policy in the snapshot
 
 	// Relaxed lets paths pass that are not canonical, byte for byte, matched as they are.
 	Relaxed bool `json:"relaxed,omitempty"`
@@ -73,7 +89,7 @@ type Rule struct {
 	Source string `json:"source,omitempty"` // where it was declared, for people: service/orders expose[0]
 }
 
-// Pattern is the rule's condition in one line: "GET,POST shop.example/orders/*".
+// Pattern is the rule's condition in one line: "GET,POST shop.example/orders/* if X-Beta: 1".
 func (r *Rule) Pattern() string {
 	var b strings.Builder
 	if len(r.Methods) > 0 {
@@ -85,7 +101,31 @@ func (r *Rule) Pattern() string {
 	} else {
 		b.WriteString(r.Path)
 	}
+	word := " if "
+	for _, c := range r.Headers {
+		b.WriteString(word + c.text(false))
+		word = " and "
+	}
+	for _, c := range r.Queries {
+		b.WriteString(word + c.text(true))
+		word = " and "
+	}
 	return b.String()
+}
+
+// Upstreams lists every upstream that the rule names, its mirror's included.
+func (r *Rule) Upstreams() []string {
+	var out []string
+	if r.Upstream != "" {
+		out = append(out, r.Upstream)
+	}
+	for _, w := range r.Split {
+		out = append(out, w.Upstream)
+	}
+	if r.Mirror != nil && !slices.Contains(out, r.Mirror.Upstream) {
+		out = append(out, r.Mirror.Upstream)
+	}
+	return out
 }
 
 func (r *Rule) kind() Kind {
@@ -94,6 +134,9 @@ func (r *Rule) kind() Kind {
 	}
 	return r.Kind
 }
+
+// stem is the path of a prefix without its trailing slash.
+func (r *Rule) stem() string { return strings.TrimSuffix(r.Path, "/") }
 
 // id names a rule for people.
 func (r *Rule) id() string {
@@ -106,105 +149,4 @@ func (r *Rule) id() string {
 // accepts says whether the rule's methods allow m.
 func (r *Rule) accepts(m string) bool {
 	return len(r.Methods) == 0 || slices.Contains(r.Methods, m) || m == "HEAD" && slices.Contains(r.Methods, "GET")
-}
-
-// Check finds what is wrong with one rule by itself, or nil.
-func Check(r Rule) error {
-	bad := func(format string, args ...any) error {
-		return fault.New(fault.Invalid, r.id(), format, args...)
-	}
-	if (r.Upstream == "") == (r.Site == "") {
-		return bad("want exactly one of upstream and site")
-	}
-	if h := strings.TrimPrefix(r.Host, "*."); h != strings.ToLower(h) || strings.ContainsAny(h, "*:/ ") || r.Host != "" && h == "" {
-		return bad("host %q: want a lower-case name without port, or *.name", r.Host)
-	}
-	for _, m := range r.Methods {
-		if m == "" || m != strings.ToUpper(m) || strings.ContainsAny(m, " ,/") {
-			return bad("method %q: want an upper-case method", m)
-		}
-	}
-	if r.StripPrefix && (r.kind() != Prefix || r.Rewrite != "") {
-		return bad("stripPrefix goes with a prefix path and without rewrite")
-	}
-	plain := r.Path
-	if r.kind() == Template {
-		p, err := parseTemplate(r.Path)
-		if err != nil {
-			return bad("path %q: %v", r.Path, err)
-		}
-		plain = p.sample()
-		if r.Rewrite != "" {
-			if _, err := expansion(r.Rewrite, p); err != nil {
-				return bad("rewrite %q: %v", r.Rewrite, err)
-			}
-		}
-	} else if k := r.kind(); k != Exact && k != Prefix {
-		return bad("kind %q: want exact, prefix or template", k)
-	} else if r.Rewrite != "" {
-		if err := Canonical(r.Rewrite); err != nil {
-			return bad("rewrite %q: %v", r.Rewrite, err)
-		}
-	}
-	if strings.Count(plain, "/") > maxSegments {
-		return bad("path has more than %d segments", maxSegments)
-	}
-	if err := Canonical(plain); err != nil {
-		return bad("path %q: %v", r.Path, err)
-	}
-	return nil
-}
-
-// Vars are the variables of a template as they stood in the path, still escaped.
-type Vars struct {
-	n      int
-	values [MaxVars]string
-	names  []string // of the rule
-}
-
-// Len is how many there are.
-func (v *Vars) Len() int { return v.n }
-
-// Value gives the variable of this name, or "".
-func (v *Vars) Value(name string) string {
-	for i := range v.n {
-		if v.names[i] == name {
-			return v.values[i]
-		}
-	}
-	return ""
-}
-
-// Hit is what Match found.
-type Hit struct {
-	Rule  *Rule // nil for a miss
-	Index int   // of the rule in what Compile was given
-	Vars  Vars
-
-	// MethodMiss says of a miss that a rule matches but for its methods: 405, see Allowed.
-	MethodMiss bool
-}
-
-// Target is the path to ask the upstream for: the path that was matched, rewritten as
-// the rule says. Bytes that no rewrite touches stay as they are.
-func (h *Hit) Target(path string) string {
-	r := h.Rule
-	switch {
-	case !r.StripPrefix && r.Rewrite == "":
-		return path
-	case r.kind() == Exact:
-		return r.Rewrite
-	case r.kind() == Template:
-		p, err := parseTemplate(r.Path)
-		if err != nil {
-			panic(fmt.Sprintf("route: compiled rule %s: %v", r.id(), err))
-		}
-		return expand(r.Rewrite, p, h.Vars.values[:h.Vars.n])
-	}
-	rest := path[len(strings.TrimSuffix(r.Path, "/")):] // "" or "/..."
-	to := strings.TrimSuffix(r.Rewrite, "/") + rest
-	if to == "" {
-		return "/"
-	}
-	return to
 }

@@ -1,17 +1,30 @@
 package route
 
 import (
+	"slices"
 	"strings"
 )
 
 // Table is a compiled set of rules. It never changes; any number of readers.
 type Table struct {
 	rules    []Rule
-	names    [][]string // of the variables, by rule
+	compiled []compiled // of each rule
 	exact    map[string]*hostTable
 	suffix   map[string]*hostTable // by what follows "*."; a host must be longer
 	any      *hostTable
 	hasHosts bool
+}
+
+// compiled is what a match reads of a rule.
+type compiled struct {
+	rule     *Rule
+	index    int
+	err      error    // of Check; such a rule is in no leaf
+	names    []string // of the variables
+	tests    []test
+	weight   uint64 // of the tests, see weigh
+	rewrite  []piece
+	redirect []piece
 }
 
 type hostTable struct {
@@ -19,12 +32,6 @@ type hostTable struct {
 	prefix   map[string]*leaf // without a trailing slash; "" is the prefix /
 	depth    int              // of the deepest prefix, in segments
 	template *node            // nil if there is none
-}
-
-// leaf holds the rules of one pattern: for named methods in order, and for any.
-type leaf struct {
-	byMethod []int
-	any      int // -1 if none
 }
 
 // node is one segment of the templates of a host.
@@ -35,22 +42,55 @@ type node struct {
 	rest    *leaf // templates that end in {name...} here
 }
 
+// search is one match under way. It lives on the caller's stack, and so does the Hit beside
+// it, which must not be a part of it: what stands next to an interface that is called
+// escapes.
+type search struct {
+	method  string
+	path    string
+	req     Request      // nil: no header, no query
+	collect *[]*compiled // set: collect every rule of host and path instead
+
+	// What was read last of the request: rules of one pattern often ask for one name.
+	last      *test
+	lastValue string
+	lastOK    bool
+}
+
 // Rules gives the rules in the order of Compile; not to be changed.
 func (t *Table) Rules() []Rule { return t.rules }
 
-// Match finds the rule for a request. host may have a port and any case; path is raw,
-// without the query. It does not allocate when host is lower case.
+// Match finds the rule for a request of which headers and query are not known: they count
+// as empty. See MatchRequest.
 func (t *Table) Match(host, method, path string) Hit {
-	h := Hit{Index: -1}
+	var h Hit
+	t.MatchRequest(&h, host, method, path, nil)
+	return h
+}
+
+// MatchRequest finds the rule for a request, puts what it found into h, whatever h was, and
+// says whether there is one. host may have a port and any case; path is raw, without the
+// query; h keeps it. It does not allocate when host is lower case, nor do conditions but
+// for regular expressions on escaped values.
+func (t *Table) MatchRequest(h *Hit, host, method, path string, req Request) bool {
+	h.Rule, h.Index, h.MethodMiss, h.c, h.Vars.n = nil, -1, false, nil, 0
+	s := search{method: method, path: path, req: req}
+	return t.find(&s, h, host)
+}
+
+func (t *Table) find(s *search, h *Hit, host string) bool {
+	if s.path == "" || s.path[0] != '/' {
+		return false
+	}
 	if t.hasHosts {
 		host = CleanHost(host)
-		if t.exact[host].match(t, &h, method, path) {
-			return h
+		if t.exact[host].match(s, h) {
+			return true
 		}
 		if len(t.suffix) > 0 {
 			for i := strings.IndexByte(host, '.'); i >= 0; {
-				if t.suffix[host[i+1:]].match(t, &h, method, path) {
-					return h
+				if t.suffix[host[i+1:]].match(s, h) {
+					return true
 				}
 				j := strings.IndexByte(host[i+1:], '.')
 				if j < 0 {
@@ -60,11 +100,11 @@ func (t *Table) Match(host, method, path string) Hit {
 			}
 		}
 	}
-	t.any.match(t, &h, method, path)
-	return h
+	return t.any.match(s, h)
 }
 
-// CleanHost gives the host without its port, a trailing dot and upper case.
+// CleanHost gives the host without its port, a trailing dot and upper case. It does
+// not allocate when host is lower case.
 func CleanHost(host string) string {
 	if strings.HasPrefix(host, "[") {
 		if i := strings.IndexByte(host, ']'); i > 0 {
@@ -76,19 +116,17 @@ func CleanHost(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// match asks the patterns of one host in order; true if h is a hit.
-func (ht *hostTable) match(t *Table, h *Hit, method, path string) bool {
-	if ht == nil || path == "" || path[0] != '/' {
+// match asks the patterns of one host in order; true if there is a hit.
+func (ht *hostTable) match(s *search, h *Hit) bool {
+	if ht == nil {
 		return false
 	}
-	if ht.exact[path].take(t, h, method) {
+	path := s.path
+	if len(ht.exact) > 0 && ht.exact[path].take(s, h) {
 		return true
 	}
-	if ht.template != nil {
-		var vars [MaxVars]string
-		if ht.template.walk(t, h, method, path[1:], &vars, 0) {
-			return true
-		}
+	if ht.template != nil && ht.template.walk(s, h, 1, 0) {
+		return true
 	}
 	if ht.prefix == nil {
 		return false
@@ -105,7 +143,7 @@ func (ht *hostTable) match(t *Table, h *Hit, method, path string) bool {
 		n++
 	}
 	for {
-		if ht.prefix[path[:end]].take(t, h, method) {
+		if ht.prefix[path[:end]].take(s, h) {
 			return true
 		}
 		if end == 0 {
@@ -115,80 +153,71 @@ func (ht *hostTable) match(t *Table, h *Hit, method, path string) bool {
 	}
 }
 
-// take makes h a hit if the leaf has a rule for the method, and notes a method miss if
-// it has only others.
-func (l *leaf) take(t *Table, h *Hit, method string) bool {
-	if l == nil {
-		return false
+// walk goes down the tree with the path from a byte after a slash; nv variables are
+// found. Each node is visited at most once per request, since it has one way to it.
+func (n *node) walk(s *search, h *Hit, from, nv int) bool {
+	path := s.path
+	to, more := len(path), false
+	if i := strings.IndexByte(path[from:], '/'); i >= 0 {
+		to, more = from+i, true
 	}
-	found := l.any
-	for _, i := range l.byMethod {
-		if t.rules[i].accepts(method) {
-			found = i
-			break
-		}
-	}
-	if found < 0 {
-		h.MethodMiss = true
-		return false
-	}
-	h.Rule, h.Index, h.MethodMiss = &t.rules[found], found, false
-	return true
-}
-
-// walk goes down the tree with the rest of the path after a slash. Each node is
-// visited at most once per request, since a node has one way to it.
-func (n *node) walk(t *Table, h *Hit, method, path string, vars *[MaxVars]string, nv int) bool {
-	seg, after, more := path, "", false
-	if i := strings.IndexByte(path, '/'); i >= 0 {
-		seg, after, more = path[:i], path[i+1:], true
-	}
-	for pass := range 2 {
-		var next *node
-		k := nv
-		if pass == 0 {
-			next = n.literal[seg]
-		} else if next = n.wild; next != nil && seg != "" {
-			vars[k] = seg
-			k++
-		} else {
-			next = nil
-		}
-		if next == nil {
-			continue
-		}
+	if next := n.literal[path[from:to]]; next != nil {
 		if more {
-			if next.walk(t, h, method, after, vars, k) {
+			if next.walk(s, h, to+1, nv) {
 				return true
 			}
-		} else if next.here.take(t, h, method) {
-			h.setVars(t, vars, k)
+		} else if next.here.take(s, h) {
+			h.setVars(path, nv)
 			return true
 		}
 	}
-	if n.rest != nil && path != "" && n.rest.take(t, h, method) {
-		vars[nv] = path
-		h.setVars(t, vars, nv+1)
+	if next := n.wild; next != nil && from < to {
+		h.Vars.at[nv] = span{int32(from), int32(to)}
+		if more {
+			if next.walk(s, h, to+1, nv+1) {
+				return true
+			}
+		} else if next.here.take(s, h) {
+			h.setVars(path, nv+1)
+			return true
+		}
+	}
+	if n.rest != nil && from < len(path) && n.rest.take(s, h) {
+		h.Vars.at[nv] = span{int32(from), int32(len(path))}
+		h.setVars(path, nv+1)
 		return true
 	}
 	return false
 }
 
-func (h *Hit) setVars(t *Table, vars *[MaxVars]string, n int) {
-	h.Vars = Vars{n: n, values: *vars, names: t.names[h.Index]}
+func (h *Hit) setVars(path string, n int) {
+	h.Vars.n, h.Vars.path, h.Vars.c = n, path, h.c
 }
 
-// Allowed lists the methods that rules for host and path accept: the Allow header of a 405.
+// Allowed lists the methods that rules for host and path accept, whatever their
+// conditions: the Allow header of a 405.
 func (t *Table) Allowed(host, path string) []string {
-	seen := map[string]bool{}
+	return t.allowed(host, path, nil, true)
+}
+
+// AllowedRequest lists the methods that rules accept whose conditions hold.
+func (t *Table) AllowedRequest(host, path string, req Request) []string {
+	return t.allowed(host, path, req, false)
+}
+
+func (t *Table) allowed(host, path string, req Request, all bool) []string {
+	var found []*compiled
+	var h Hit
+	s := search{path: path, req: req, collect: &found}
+	t.find(&s, &h, host)
+	slices.SortFunc(found, func(a, b *compiled) int { return a.index - b.index })
 	var out []string
-	for i := range t.rules {
-		if w := t.why(i, CleanHost(host), path); w != "" {
+	for _, c := range found {
+		if i, _, _ := c.failing(req); i >= 0 && !all {
 			continue
 		}
-		for _, m := range t.rules[i].Methods {
-			if !seen[m] {
-				seen[m] = true
+		for _, m := range c.rule.Methods {
+			if !slices.Contains(out, m) {
 				out = append(out, m)
 			}
 		}

@@ -127,7 +127,8 @@ func relate(a, b pattern) (path string, aSpecial, bSpecial, overlap bool) {
 	}
 }
 
-// A piece of a rewrite: literal text, or the variable of this index if at >= 0.
+// A piece is a segment of a rewrite: literal text, or the variable of this index if
+// at >= 0.
 type piece struct {
 	text string
 	at   int
@@ -152,21 +153,4 @@ func expansion(rewrite string, p pattern) ([]piece, error) {
 		out, names = append(out, piece{"", at}), names[1:]
 	}
 	return out, nil
-}
-
-func expand(rewrite string, p pattern, values []string) string {
-	pieces, err := expansion(rewrite, p)
-	if err != nil {
-		panic(fmt.Sprintf("route: compiled rewrite %q: %v", rewrite, err))
-	}
-	var b strings.Builder
-	for _, x := range pieces {
-		b.WriteByte('/')
-		if x.at < 0 {
-			b.WriteString(x.text)
-		} else {
-			b.WriteString(values[x.at])
-		}
-	}
-	return b.String()
 }
