@@ -24,11 +24,20 @@ const (
 // String is the word for it.
 func (s Sent) String() string { return [...]string{"no", "maybe", "yes"}[s] }
 
+// Request is what rules and policies read of a request beside its method, host and path. They ask
+// only where something was declared that needs it.
+type Request interface {
+	Field(name string) (string, bool) // the first field of this name, in any case
+	Query() string                    // raw, without the question mark
+	Client() string                   // the address of the other side, without port
+}
+
 // Exchange is one request on its way to an upstream and its answer, until Finish. One
 // goroutine at a time.
 type Exchange struct {
 	P     *Plane
 	Rec   hop.Record
+	Req   Request
 	Route *Route // nil until Find
 	Up    *Upstream
 	Edge  bool // the caller is outside
@@ -37,6 +46,7 @@ type Exchange struct {
 
 	series   *series
 	held     *Endpoint // on which the exchange has a place; nil when given back
+	deadline time.Time // of the whole; zero: none
 	until    time.Time // of the hold; zero before the first Take
 	attempts int       // takes of an endpoint
 	dialErr  error     // of the last connection that did not come about
@@ -72,13 +82,16 @@ func (x *Exchange) Trace(parent string, fresh bool) (hop.Context, bool) {
 	return c, ok
 }
 
+// Methods are those that are served where a rule names none.
+var Methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
 // Find finds the rule of the request; hit says how it matched. Method, Host and Path of
 // x.Rec are set: Path raw, without the query.
 func (x *Exchange) Find(l *Listener, hit *route.Hit) *Refusal {
 	method, host, path := x.Rec.Method, x.Rec.Host, x.Rec.Path
 	switch method {
 	case "CONNECT", "TRACE":
-		return &Refusal{Reason: hop.NoMethod, Status: 405, Text: method + " is not served", Allow: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}}
+		return &Refusal{Reason: hop.NoMethod, Status: 405, Text: method + " is not served", Allow: Methods}
 	}
 	spelt := route.Spelt(path) // what is passed on is path, as it came
 	*hit = l.table.Match(host, method, spelt)
@@ -118,6 +131,22 @@ func (x *Exchange) Enter(l *Listener) {
 	x.Rec.Caller, x.Edge = l.Caller, l.Edge()
 	x.Route, x.Up, x.series, x.Rec.Callee = l.TCP, l.TCP.Up, l.TCP.series, l.TCP.Callee
 }
+
+// Admit asks the policies of the route and of its upstream whether the request may go on.
+// It may wait; ctx may be nil, then wait says that it would: ask again with one.
+func (x *Exchange) Admit(ctx context.Context) (wait bool, f *Refusal) {
+	if x.Route != nil && x.Route.Rule.Timeout > 0 {
+		x.deadline = x.Rec.Start.Add(x.Route.Rule.Timeout)
+	}
+	return false, nil
+}
+
+// Deadline is when the time for the request runs out; zero for never. Known once it is admitted.
+func (x *Exchange) Deadline() time.Time { return x.deadline }
+
+// MayRetry says whether an attempt may be followed by another, so that it is worth
+// keeping what was sent of the body.
+func (x *Exchange) MayRetry() bool { return false }
 
 // maxAttempts bounds the attempts of one request: connections that did not come about
 // are tried again until the hold is over, each with a pause once every endpoint has
@@ -179,36 +208,51 @@ type Attempt struct {
 	Err       error
 }
 
-// Failed says what follows: another attempt (nil) or a refusal. Before another attempt
-// the place on the endpoint has been given back.
-func (x *Exchange) Failed(a Attempt) *Refusal {
+// Failed says what follows: another attempt after a pause, or a refusal. Before another
+// attempt the place on the endpoint has been given back.
+func (x *Exchange) Failed(a Attempt) (pause time.Duration, f *Refusal) {
 	service := x.Up.Service
 	switch {
 	case a.Failure == Untrusted:
-		return &Refusal{Reason: hop.Connect, Status: 502, Text: "no trusted connection to " + service, Err: a.Err,
+		return 0, &Refusal{Reason: hop.Connect, Status: 502, Text: "no trusted connection to " + service, Err: a.Err,
 			Hint: "Check the certificate of its origin: stoa why " + service}
 	case a.Failure == Unsendable:
-		return &Refusal{Reason: hop.BadRequest, Status: 502, Text: "the request cannot be sent on", Err: a.Err}
+		return 0, &Refusal{Reason: hop.BadRequest, Status: 502, Text: "the request cannot be sent on", Err: a.Err}
 	case a.Failure == Dial:
 		x.held.Refused()
 		x.dialErr = a.Err
 		if x.attempts >= maxAttempts || OrDefault(x.Up.Hold, snapshot.DefaultHold) == 0 && x.onlyRefused() {
-			return &Refusal{Reason: hop.Connect, Status: 503, Text: "no connection to " + service, Err: a.Err,
+			return 0, &Refusal{Reason: hop.Connect, Status: 503, Text: "no connection to " + service, Err: a.Err,
 				Hint: "See its state: stoa why " + service}
 		}
 	case a.Failure == Broke && a.Reused && !a.Answered && a.Untouched && a.Safe && !x.died:
 		x.died, x.Fresh = true, true // the kept connection died as we sent
 	case a.Failure == Slow:
-		return &Refusal{Reason: hop.Deadline, Status: 504, Text: service + " did not begin to answer in time", Err: a.Err}
+		return 0, &Refusal{Reason: hop.Deadline, Status: 504, Text: service + " did not begin to answer in time", Err: a.Err}
 	case a.Answered:
-		return &Refusal{Reason: hop.BadAnswer, Status: 502, Text: service + " gave an answer that cannot be read", Err: a.Err}
+		return 0, &Refusal{Reason: hop.BadAnswer, Status: 502, Text: service + " gave an answer that cannot be read", Err: a.Err}
 	default:
-		return &Refusal{Reason: hop.Upstream, Status: 502, Text: "the connection to " + service + " broke before an answer",
+		return 0, &Refusal{Reason: hop.Upstream, Status: 502, Text: "the connection to " + service + " broke before an answer",
 			Err: a.Err, Hint: "It may have happened. See why it broke: stoa why " + service}
 	}
 	x.giveBack()
-	return nil
+	return 0, nil
 }
+
+// AnswerHead is what a verdict on an answer reads of its head.
+type AnswerHead struct {
+	Status     int
+	GRPC       int // grpc-status, -1 if there is none
+	Untouched  bool
+	Safe       bool
+	RetryAfter string
+	Pushback   string // grpc-retry-pushback-ms
+	NoRetry    bool   // Stoa-Retry: no
+}
+
+// Answered says whether the answer whose head came is relayed, or the request sent again
+// after a pause. Before another attempt the place on the endpoint has been given back.
+func (x *Exchange) Answered(a AnswerHead) (again bool, pause time.Duration) { return false, 0 }
 
 // onlyRefused says whether every endpoint is one that refused lately.
 func (x *Exchange) onlyRefused() bool {

@@ -16,6 +16,7 @@ package flow
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -113,4 +114,19 @@ func OrDefault(d, def time.Duration) time.Duration {
 		return 0
 	}
 	return d
+}
+
+// Pause waits, and says whether ctx let it.
+func Pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -67,13 +67,17 @@ const traceparentLen = 55
 // Traceparent is the header's value, always of version 00: 00-<32 hex>-<16 hex>-<2 hex>.
 func (c Context) Traceparent() string {
 	var b [traceparentLen]byte
-	b[0], b[1], b[2] = '0', '0', '-'
-	hex.Encode(b[3:35], c.Trace[:])
-	b[35] = '-'
-	hex.Encode(b[36:52], c.Span[:])
-	b[52] = '-'
-	hex.Encode(b[53:], []byte{c.Flags})
-	return string(b[:])
+	return string(c.AppendTraceparent(b[:0]))
+}
+
+// AppendTraceparent appends the header's value to b.
+func (c Context) AppendTraceparent(b []byte) []byte {
+	b = append(b, "00-"...)
+	b = hex.AppendEncode(b, c.Trace[:])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, c.Span[:])
+	const digits = "0123456789abcdef"
+	return append(b, '-', digits[c.Flags>>4], digits[c.Flags&15])
 }
 
 // ParseTraceparent reads a traceparent header. It refuses, as section 3.2.2 asks: upper-case

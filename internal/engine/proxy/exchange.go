@@ -64,8 +64,10 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 		case a.answered:
 			how.Failure = flow.Garbled
 		}
-		if f := x.Failed(how); f != nil {
+		if pause, f := x.Failed(how); f != nil {
 			return nil, f
+		} else if !flow.Pause(ctx, pause) {
+			return nil, flow.Gone(ctx, x.Up)
 		}
 	}
 }

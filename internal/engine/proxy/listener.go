@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stoa/api/fault"
+	"stoa/internal/engine/fast"
 	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/snapshot"
@@ -24,8 +25,9 @@ type binding struct {
 	p    *Proxy
 	name string // of the listener
 	ln   net.Listener
-	srv  *http.Server
+	srv  *http.Server // net/http: all of the portable engine, HTTP/2 of the fast one
 	feed *feed
+	fast *fast.Server // nil: the portable engine
 
 	ctx     context.Context // of everything it serves: ended when draining has taken too long
 	cancel  context.CancelFunc
@@ -73,6 +75,13 @@ func (p *Proxy) bind(name, addr string, edge bool) (*binding, error) {
 	}
 	b.srv.Protocols.SetHTTP1(true)
 	b.srv.Protocols.SetUnencryptedHTTP2(true)
+
+	if p.o.Engine != Portable {
+		b.fast = fast.New(fast.Options{
+			Plane: p.plane, Name: name, Log: p.o.Log, Listener: b.listener, Dial: p.o.Dial, Portable: b, HTTP2: b.feed.give,
+			Enter: b.enterTunnel, Leave: b.leaveTunnel, Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
+		})
+	}
 
 	p.bindMu.Lock()
 	defer p.bindMu.Unlock()
@@ -136,7 +145,7 @@ func (b *binding) accept() {
 		pause = time.Millisecond
 		l := b.p.plane.Table().Listeners[b.name]
 		if l != nil && l.Protocol == snapshot.HTTP {
-			b.feed.give(c)
+			b.serveHTTP(c)
 			continue
 		}
 		b.wg.Go(func() { b.route(c) })
@@ -148,20 +157,32 @@ func (b *binding) route(c net.Conn) {
 	l, f := b.listener(b.ctx)
 	switch {
 	case f != nil:
-		b.feed.give(c) // an HTTP caller is told why
+		b.serveHTTP(c) // an HTTP caller is told why
 	case l.Protocol == snapshot.TCP:
 		b.serveTCP(c, l)
 	default:
-		b.feed.give(c)
+		b.serveHTTP(c)
 	}
 }
 
+// serveHTTP gives a connection to the engine.
+func (b *binding) serveHTTP(c net.Conn) {
+	if b.fast != nil {
+		b.fast.Serve(c, nil)
+		return
+	}
+	b.feed.give(c)
+}
+
 // listener gives the listener as the snapshot in force has it, and waits a while for
-// one that has it.
+// one that has it; with a nil ctx it gives nil instead of waiting.
 func (b *binding) listener(ctx context.Context) (*flow.Listener, *flow.Refusal) {
 	c := b.p.plane.Table()
 	if l := c.Listeners[b.name]; l != nil {
 		return l, nil
+	}
+	if ctx == nil {
+		return nil, nil
 	}
 	t := time.NewTimer(snapshot.DefaultHold)
 	defer t.Stop()
@@ -200,6 +221,9 @@ func (b *binding) leaveTunnel() {
 // quiesce takes nothing new and waits until nothing is in flight, or ctx ends.
 func (b *binding) quiesce(ctx context.Context) {
 	b.ln.Close()
+	if b.fast != nil {
+		b.fast.Shutdown(ctx)
+	}
 	b.srv.Shutdown(ctx) // closes feed; waits for requests
 	for b.tunnels.Load() > 0 && ctx.Err() == nil {
 		select {
@@ -216,6 +240,9 @@ func (b *binding) release() {
 		defer cancel()
 		b.quiesce(ctx)
 		b.cancel()
+		if b.fast != nil {
+			b.fast.Close()
+		}
 		b.srv.Close()
 		b.feed.Close()
 		b.wg.Wait()

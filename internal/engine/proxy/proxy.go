@@ -48,6 +48,12 @@ import (
 	"stoa/internal/ground/meter"
 )
 
+// Engine names one of the two engines. Both keep every promise of package proxytest.
+type Engine string
+
+// Portable is the engine on net/http: the oracle of the other, and the way out if it fails.
+const Portable Engine = "portable"
+
 // Options tune a Proxy. The zero value is a good default.
 type Options struct {
 	Log    *slog.Logger    // nil: no log
@@ -60,6 +66,10 @@ type Options struct {
 	// Candid tells callers from outside what callers inside are told: which service could
 	// not answer, why, and what its operator can do. It is for development.
 	Candid bool
+
+	// Engine carries HTTP/1.1: "" for Stoa's own (package fast), or Portable for net/http.
+	// HTTP/2 is net/http's in both.
+	Engine Engine
 
 	TLS *tls.Config // for https origins; nil: the system's roots
 

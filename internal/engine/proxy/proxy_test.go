@@ -7,7 +7,15 @@ import (
 	"stoa/internal/engine/proxy/proxytest"
 )
 
-// The engine on net/http keeps every promise of the data plane.
+// Both engines keep every promise of the data plane.
 func TestConformance(t *testing.T) {
-	proxytest.Run(t, func(o proxy.Options) proxytest.Engine { return proxy.New(o) })
+	for _, e := range []proxy.Engine{"", proxy.Portable} {
+		name := string(e)
+		if name == "" {
+			name = "fast"
+		}
+		t.Run(name, func(t *testing.T) {
+			proxytest.Run(t, func(o proxy.Options) proxytest.Engine { o.Engine = e; return proxy.New(o) })
+		})
+	}
 }

@@ -91,7 +91,7 @@ func (b *binding) serveTCP(conn net.Conn, l *flow.Listener) {
 			out = c
 			break
 		}
-		if f := x.Failed(flow.Attempt{Failure: flow.Dial, Err: err}); f != nil {
+		if _, f := x.Failed(flow.Attempt{Failure: flow.Dial, Err: err}); f != nil {
 			refused(f.Reason, f)
 			return
 		}

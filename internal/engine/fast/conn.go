@@ -1,0 +1,283 @@
+package fast
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"stoa/internal/engine/h1"
+)
+
+// conn is a connection of a caller. Its goroutine owns it.
+type conn struct {
+	s      *Server
+	nc     net.Conn
+	tls    *tls.ConnectionState // nil in clear text
+	client string               // address of the caller, without port
+	n      uint32
+
+	raw     syscall.RawConn // nil: wait with a buffer
+	readRaw func(fd uintptr) bool
+	readN   int
+	readErr error
+
+	gone    atomic.Bool // the caller was seen to have left
+	idle    atomic.Bool // between requests: may be closed
+	readBy  time.Time   // the read deadline that is set
+	writeBy time.Time   // the write deadline that is set
+	stash   []byte      // read of the caller, beyond the body of the request in work
+	w       *work       // nil while idle
+	taken   bool        // somebody else has the connection
+}
+
+func (c *conn) serve() {
+	defer c.s.left(c)
+	defer func() {
+		if !c.taken {
+			c.nc.Close()
+		}
+		if c.w != nil {
+			put(c.w)
+		}
+	}()
+	defer func() {
+		if v := recover(); v != nil { // one connection's end, and not the node's
+			c.s.o.Log.Error("panic in the proxy", "listener", c.s.o.Name, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	wait := c.s.o.Head // for the first byte
+	for {
+		if !c.await(wait) || !c.one() {
+			return
+		}
+		wait = c.s.o.Idle
+	}
+}
+
+// slack is how much earlier than asked for a deadline may be: so it need not be set for
+// every request.
+const slack = 5 * time.Second
+
+// await waits for the first bytes of a request, in a work of its own. It holds no buffer
+// while there is nothing to read.
+func (c *conn) await(wait time.Duration) bool {
+	if len(c.stash) > 0 {
+		if c.w == nil {
+			c.w = take()
+		}
+		c.unread(c.stash)
+		c.stash = nil
+	}
+	if c.w != nil && c.w.w > c.w.r {
+		return !c.s.draining.Load()
+	}
+	c.idle.Store(true)
+	defer c.idle.Store(false)
+	now := time.Now()
+	if until := now.Add(wait); until.Sub(c.readBy) > min(slack, wait/4) || c.readBy.Sub(until) > 0 {
+		c.readBy = until
+		c.nc.SetReadDeadline(until)
+	}
+	if c.s.draining.Load() { // seen here, or the deadline that Shutdown sets is
+		return false
+	}
+	if c.raw == nil {
+		if c.w == nil {
+			c.w = take()
+		}
+		n, err := c.nc.Read(c.w.in)
+		c.w.r, c.w.w = 0, n
+		return err == nil && n > 0
+	}
+	if c.w != nil {
+		put(c.w)
+		c.w = nil
+	}
+	if err := c.raw.Read(c.readRaw); err != nil || c.readErr != nil || c.readN <= 0 {
+		return false
+	}
+	return true
+}
+
+// tryRead reads into a work that it takes for it, and keeps none if there is nothing.
+func (c *conn) tryRead(fd uintptr) bool {
+	w := take()
+	for {
+		n, err := syscall.Read(int(fd), w.in)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err == syscall.EAGAIN {
+			put(w)
+			return false
+		}
+		c.readN, c.readErr = n, err
+		if n > 0 {
+			w.r, w.w = 0, n
+			c.w = w
+		} else {
+			put(w)
+		}
+		return true
+	}
+}
+
+// unread puts b before what is read next.
+func (c *conn) unread(b []byte) {
+	w := c.w
+	rest := w.in[w.r:w.w]
+	if need := len(b) + len(rest); need > len(w.in) {
+		grown := make([]byte, max(need, bufferSize))
+		copy(grown[len(b):], rest)
+		w.in = grown
+	} else {
+		copy(w.in[len(b):], rest)
+	}
+	copy(w.in, b)
+	w.r, w.w = 0, len(b)+len(rest)
+}
+
+// head reads until the head of a request is whole. It gives the bytes from its start on.
+func (c *conn) head() ([]byte, error) {
+	w := c.w
+	limits := h1.Limits{Head: c.s.o.MaxHead}
+	timed := false
+	for {
+		b := w.in[w.r:w.w]
+		err := w.req.Parse(b, limits)
+		if err != h1.ErrShort {
+			return b, err
+		}
+		if w.w == len(w.in) {
+			grown := w.in
+			if w.r == 0 {
+				grown = make([]byte, 2*len(w.in))
+			}
+			w.w = copy(grown, b)
+			w.in, w.r = grown, 0
+		}
+		if !timed { // once for the whole head, so that trickling does not help
+			timed = true
+			c.readBy = time.Now().Add(c.s.o.Head)
+			c.nc.SetReadDeadline(c.readBy)
+		}
+		n, err := c.nc.Read(w.in[w.w:])
+		w.w += n
+		if n == 0 && err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil, errSlowHead
+			}
+			return nil, io.ErrUnexpectedEOF
+		}
+	}
+}
+
+// errSlowHead is the rule that a head must come within Options.Head.
+var errSlowHead = &h1.Error{Status: 408, Text: "the head of the request did not come in time"}
+
+// handOver gives the connection to the server of HTTP/2, with what was read of it.
+func (c *conn) handOver() {
+	w := c.w
+	held := append([]byte(nil), w.in[w.r:w.w]...)
+	c.taken = true
+	c.nc.SetDeadline(time.Time{})
+	c.s.o.HTTP2(&replayed{Conn: c.nc, held: held})
+}
+
+// replayed is a connection of which bytes were read already.
+type replayed struct {
+	net.Conn
+	held []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.held) > 0 {
+		n := copy(p, r.held)
+		r.held = r.held[n:]
+		return n, nil
+	}
+	return r.Conn.Read(p)
+}
+
+// write writes to the caller, within the time that a caller may take.
+func (c *conn) write(b []byte) error {
+	if c.w.x.Edge {
+		c.mayStall()
+	}
+	_, err := c.nc.Write(b)
+	return err
+}
+
+// mayStall moves the deadline of writes to an outside caller, now and then.
+func (c *conn) mayStall() {
+	stall := c.s.o.Stall
+	if now := time.Now(); now.Add(stall).Sub(c.writeBy) > stall/4 {
+		c.writeBy = now.Add(stall)
+		c.nc.SetWriteDeadline(c.writeBy)
+	}
+}
+
+// watch reads on while the service is slow: the caller may leave, or send its next
+// request already. It then sets gone and calls cancel. stop ends it. What is read goes
+// behind what is in the buffer; without room for it nothing is watched.
+func (c *conn) watch(cancel func()) (stop func()) {
+	w := c.w
+	if w.w == len(w.in) {
+		return func() {}
+	}
+	done := make(chan struct{})
+	c.nc.SetReadDeadline(time.Time{})
+	c.readBy = time.Time{}
+	room := w.in[w.w:]
+	n := 0
+	go func() {
+		defer close(done)
+		var err error
+		n, err = c.nc.Read(room)
+		if n == 0 && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.gone.Store(true)
+			cancel()
+		}
+	}()
+	return func() {
+		c.nc.SetReadDeadline(longAgo)
+		<-done
+		w.w += n
+	}
+}
+
+// watched is a context that ends when the caller leaves, or at the deadline, for what
+// waits without reading. stop ends the watch.
+func (c *conn) watched(deadline time.Time, cause error) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(c.s.ctx)
+	var timer *time.Timer
+	if !deadline.IsZero() {
+		timer = time.AfterFunc(time.Until(deadline), func() { cancel(cause) })
+	}
+	end := c.watch(func() { cancel(errLeft) })
+	return ctx, func() {
+		end()
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel(nil)
+	}
+}
+
+var errLeft = errors.New("the caller closed the connection")
+
+// reader reads what the connection has, first from the buffer; for a tunnel or a bridge.
+func (c *conn) reader() *bufio.Reader {
+	w := c.w
+	held := append([]byte(nil), w.in[w.r:w.w]...)
+	w.r, w.w = 0, 0
+	return bufio.NewReader(&replayed{Conn: c.nc, held: held})
+}

@@ -1,0 +1,211 @@
+package fast
+
+import (
+	"context"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"stoa/internal/engine/flow"
+	"stoa/internal/engine/h1"
+	"stoa/internal/engine/snapshot"
+)
+
+// engine is the number under which this engine keeps its connections with an endpoint.
+const engine = 1
+
+// The pool of one endpoint: last in, first out, so that hot sockets stay hot and cold
+// ones expire; in shards by the number of the caller's connection, so that cores seldom
+// meet on one lock.
+const (
+	shards   = 16
+	maxShard = 64
+	sweepGap = 5 * time.Second
+)
+
+type pool struct {
+	shards [shards]shard
+	mu     sync.Mutex
+	timer  *time.Timer // sweeps while something is kept; guarded by mu
+}
+
+type shard struct {
+	mu     sync.Mutex
+	idle   []*upConn // guarded by mu
+	closed bool      // by CloseIdle; guarded by mu
+	_      [64]byte
+}
+
+// upConn is a connection to an endpoint.
+type upConn struct {
+	nc    net.Conn
+	raw   syscall.RawConn
+	peek  func(fd uintptr)
+	alive bool          // what peek found
+	since time.Time     // idle since
+	keep  time.Duration // how long it may be idle
+	used  bool          // it carried a request before
+}
+
+func poolOf(e *flow.Endpoint) *pool {
+	if k := e.Kept(engine); k != nil {
+		return k.(*pool)
+	}
+	return e.Keep(engine, func(flow.Kept) bool { return true }, func() flow.Kept { return &pool{} }).(*pool)
+}
+
+// stale is how long a connection must have been idle to be looked at before it is used.
+const stale = time.Second
+
+// get gives a kept connection, or nil. sure asks for one that is known to be open: for a
+// request that must not be sent twice.
+func (p *pool) get(n uint32, now time.Time, sure bool) *upConn {
+	for i := range uint32(shards) {
+		s := &p.shards[(n+i)%shards]
+		for {
+			s.mu.Lock()
+			k := len(s.idle)
+			if k == 0 {
+				s.mu.Unlock()
+				break
+			}
+			uc := s.idle[k-1]
+			s.idle[k-1] = nil
+			s.idle = s.idle[:k-1]
+			s.mu.Unlock()
+			rested := now.Sub(uc.since)
+			if rested < uc.keep && (!sure && rested < stale || uc.open()) {
+				return uc
+			}
+			uc.nc.Close()
+		}
+	}
+	return nil
+}
+
+// open says whether the other side has neither closed nor sent anything.
+func (uc *upConn) open() bool {
+	if uc.raw == nil {
+		return true
+	}
+	uc.alive = false
+	if err := uc.raw.Control(uc.peek); err != nil {
+		return false
+	}
+	return uc.alive
+}
+
+func (uc *upConn) look(fd uintptr) {
+	var one [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	uc.alive = err == syscall.EAGAIN
+}
+
+// put keeps uc for the next request, unless the endpoint is on its way out.
+func (p *pool) put(n uint32, uc *upConn, now time.Time, e *flow.Endpoint) {
+	uc.since, uc.used = now, true
+	s := &p.shards[n%shards]
+	s.mu.Lock()
+	if s.closed || e.Draining() || len(s.idle) >= maxShard {
+		s.mu.Unlock()
+		uc.nc.Close()
+		return
+	}
+	first := len(s.idle) == 0
+	s.idle = append(s.idle, uc)
+	s.mu.Unlock()
+	if first {
+		p.sweepLater()
+	}
+}
+
+func (p *pool) sweepLater() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer == nil {
+		p.timer = time.AfterFunc(sweepGap, p.sweep)
+	}
+}
+
+// sweep closes what has been idle too long, or was closed by the other side, and comes
+// again while something is left.
+func (p *pool) sweep() {
+	p.mu.Lock()
+	p.timer = nil
+	p.mu.Unlock()
+	now := time.Now()
+	left := 0
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		kept := s.idle[:0]
+		for _, uc := range s.idle {
+			rested := now.Sub(uc.since)
+			if rested >= uc.keep || rested >= sweepGap && !uc.open() {
+				uc.nc.Close()
+				continue
+			}
+			kept = append(kept, uc)
+		}
+		clear(s.idle[len(kept):])
+		s.idle = kept
+		left += len(kept)
+		s.mu.Unlock()
+	}
+	if left > 0 {
+		p.sweepLater()
+	}
+}
+
+// CloseIdle closes what is kept, and what is given back later.
+func (p *pool) CloseIdle() {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		for _, uc := range s.idle {
+			uc.nc.Close()
+		}
+		s.idle = nil
+		s.mu.Unlock()
+	}
+	p.mu.Lock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.mu.Unlock()
+}
+
+// dial makes a connection to e.
+func (s *Server) dial(e *flow.Endpoint, u *flow.Upstream) (*upConn, error) {
+	ctx, cancel := s.ctx, context.CancelFunc(func() {})
+	if d := flow.OrDefault(u.Connect, snapshot.DefaultConnect); d > 0 {
+		ctx, cancel = context.WithTimeout(s.ctx, d)
+	}
+	defer cancel()
+	nc, err := s.o.Dial(ctx, "tcp", e.Address)
+	if err != nil {
+		return nil, err
+	}
+	uc := &upConn{nc: nc, keep: flow.OrDefault(u.Idle, snapshot.DefaultIdle)}
+	if uc.keep == 0 {
+		uc.keep = 1 << 62 // no bound was asked for
+	}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			uc.raw, uc.peek = raw, uc.look
+		}
+	}
+	return uc, nil
+}
+
+// learn takes from an answer how long the service keeps an idle connection, less a
+// second for the way.
+func (uc *upConn) learn(resp *h1.Response, b []byte) {
+	if v := resp.Value(b, h1.KeepAlive); v != nil {
+		if n, ok := h1.KeepAliveTimeout(v); ok {
+			uc.keep = min(uc.keep, time.Duration(max(n-1, 0))*time.Second)
+		}
+	}
+}
