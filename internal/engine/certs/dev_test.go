@@ -190,7 +190,7 @@ func TestTheRootStays(t *testing.T) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certs.Open(certs.Config{Dev: true}, certs.Options{Dir: filepath.Join(cert, "x")}); err != nil {
+	if _, err := certs.Open(certs.Config{Dev: true}, certs.Options{Dir: filepath.Join(cert, "x"), Log: d.log()}); err != nil {
 		t.Errorf("a folder that is missing is made: %v", err)
 	}
 	os.WriteFile(filepath.Join(dir, "file"), nil, 0o600)
