@@ -76,11 +76,10 @@ func (r *request) forward(uc *upConn) bool {
 	}
 	out = append(out, "\r\n"...)
 	if as != asItCame {
-		w.out = out
-		if err := r.send(out); err != nil {
-			return r.ended(uc, kind, as, false, err)
-		}
-		return r.ended(uc, kind, as, false, nil)
+		w.out = out[:0]
+		w.answer.Answer = true
+		w.answer.Reset()
+		return r.ended(uc, kind, as, false, r.send(out))
 	}
 	n, end, err := r.body(kind, rest)
 	if err == nil {

@@ -95,15 +95,20 @@ func (r *request) bad(err error) bool {
 	return false
 }
 
-// Field gives a field of the request: for policies.
-func (r *request) Field(name string) (string, bool) {
+// Header gives a field of the request, of several lines joined: for rules and policies.
+func (r *request) Header(name string) (value string, ok bool) {
 	q := &r.c.w.req
 	for i := range q.Fields {
-		if f := &q.Fields[i]; sameName(f.Name.In(r.b), name) {
-			return text(f.Value.In(r.b)), true
+		f := &q.Fields[i]
+		switch {
+		case !sameName(f.Name.In(r.b), name):
+		case ok:
+			value += ", " + text(f.Value.In(r.b))
+		default:
+			value, ok = text(f.Value.In(r.b)), true
 		}
 	}
-	return "", false
+	return value, ok
 }
 
 // Query gives the raw query.

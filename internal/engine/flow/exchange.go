@@ -27,9 +27,8 @@ func (s Sent) String() string { return [...]string{"no", "maybe", "yes"}[s] }
 // Request is what rules and policies read of a request beside its method, host and path. They ask
 // only where something was declared that needs it.
 type Request interface {
-	Field(name string) (string, bool) // the first field of this name, in any case
-	Query() string                    // raw, without the question mark
-	Client() string                   // the address of the other side, without port
+	route.Request
+	Client() string // the address of the other side, without port
 }
 
 // Exchange is one request on its way to an upstream and its answer, until Finish. One
@@ -94,7 +93,7 @@ func (x *Exchange) Find(l *Listener, hit *route.Hit) *Refusal {
 		return &Refusal{Reason: hop.NoMethod, Status: 405, Text: method + " is not served", Allow: Methods}
 	}
 	spelt := route.Spelt(path) // what is passed on is path, as it came
-	*hit = l.table.Match(host, method, spelt)
+	l.table.MatchRequest(hit, host, method, spelt, x.Req)
 	if hit.Rule == nil || !hit.Rule.Relaxed {
 		if err := route.Canonical(spelt); err != nil {
 			return &Refusal{Reason: hop.BadPath, Status: 400, Text: "path: " + err.Error(),

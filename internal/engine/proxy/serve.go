@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -43,6 +44,30 @@ func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// asked is a request of net/http as rules and policies read it.
+type asked struct{ *http.Request }
+
+// Header gives a field, of several lines joined.
+func (a asked) Header(name string) (string, bool) {
+	v := a.Request.Header[textproto.CanonicalMIMEHeaderKey(name)]
+	return strings.Join(v, ", "), len(v) > 0
+}
+
+// Query gives the raw query.
+func (a asked) Query() string {
+	_, query, _ := splitTarget(a.RequestURI)
+	return query
+}
+
+// Client gives the address of the other side.
+func (a asked) Client() string {
+	host, _, err := net.SplitHostPort(a.RemoteAddr)
+	if err != nil {
+		return a.RemoteAddr
+	}
+	return host
+}
+
 // serve answers the request, or says what to answer.
 func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *flow.Refusal {
 	l, f := b.listener(r.Context())
@@ -51,6 +76,7 @@ func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *fl
 		return f
 	}
 	x.At(l)
+	x.Req = asked{r}
 	path, query, force := splitTarget(r.RequestURI)
 	x.Rec.Path = path
 

@@ -13,7 +13,7 @@ import (
 // transports are the ways to one endpoint: one that keeps connections, and one that
 // does not, for the repetition after a kept connection died.
 type transports struct {
-	of    snapshot.Upstream // what they were made for
+	of    wants // what they were made for
 	kept  *http.Transport
 	fresh *http.Transport
 }
@@ -27,12 +27,20 @@ const portable = 0
 // CloseIdle closes the connections that are not in use.
 func (t *transports) CloseIdle() { t.kept.CloseIdleConnections() }
 
+// wants is what of an upstream decides how its transports are made.
+type wants struct {
+	protocol            snapshot.Protocol
+	connect, head, idle time.Duration
+}
+
+func wantsOf(u *flow.Upstream) wants { return wants{u.Protocol, u.Connect, u.Head, u.Idle} }
+
 // transports gives the ways to e as u wants them, made anew when u has changed.
 func (p *Proxy) transports(e *flow.Endpoint, u *flow.Upstream) *transports {
 	return e.Keep(portable,
-		func(k flow.Kept) bool { return k.(*transports).of == u.Upstream },
+		func(k flow.Kept) bool { return k.(*transports).of == wantsOf(u) },
 		func() flow.Kept {
-			t := &transports{of: u.Upstream, kept: p.transport(e, u), fresh: p.transport(e, u)}
+			t := &transports{of: wantsOf(u), kept: p.transport(e, u), fresh: p.transport(e, u)}
 			t.fresh.DisableKeepAlives = true
 			return t
 		}).(*transports)

@@ -18,17 +18,19 @@ type Fragment struct {
 	Listeners map[string]Listener
 	Upstreams map[string]Upstream
 	Sites     map[string]Site
+	Policies  map[string]Policy
 }
 
 // Merge makes one snapshot of fragments, in their order. The error joins every problem
 // found, each a *fault.Error that names both sides.
 func Merge(v Version, fragments ...Fragment) (*Snapshot, error) {
-	s := &Snapshot{Version: v, Listeners: map[string]Listener{}, Upstreams: map[string]Upstream{}, Sites: map[string]Site{}}
+	s := &Snapshot{Version: v, Listeners: map[string]Listener{}, Upstreams: map[string]Upstream{}, Sites: map[string]Site{}, Policies: map[string]Policy{}}
 	var errs []error
 	from := map[string]string{} // what -> who declared it first
 	for _, f := range fragments {
 		errs = append(errs, merge(s.Upstreams, f.Upstreams, "upstream", f.From, from)...)
 		errs = append(errs, merge(s.Sites, f.Sites, "site", f.From, from)...)
+		errs = append(errs, merge(s.Policies, f.Policies, "policy", f.From, from)...)
 		for _, name := range slices.Sorted(maps.Keys(f.Listeners)) {
 			l := f.Listeners[name]
 			first, ok := s.Listeners[name]
@@ -47,14 +49,17 @@ func Merge(v Version, fragments ...Fragment) (*Snapshot, error) {
 			s.Listeners[name] = first
 		}
 	}
+	if len(s.Policies) == 0 {
+		s.Policies = nil
+	}
 	errs = append(errs, s.Check())
 	return s, errors.Join(errs...)
 }
 
-func merge[T comparable](into, add map[string]T, what, who string, from map[string]string) (errs []error) {
+func merge[T any](into, add map[string]T, what, who string, from map[string]string) (errs []error) {
 	for _, name := range slices.Sorted(maps.Keys(add)) {
 		first, ok := into[name]
-		if ok && first != add[name] {
+		if ok && !reflect.DeepEqual(first, add[name]) {
 			errs = append(errs, differs(what, name, from[what+" "+name], who))
 		}
 		if !ok {
@@ -88,6 +93,22 @@ func (s *Snapshot) Check() error {
 			bad("site/"+name, "no directory")
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.Upstreams)) {
+		u := s.Upstreams[name]
+		for part, check := range map[string]func(func(path, text, hint string)){
+			"balance": u.Balance.Check, "outliers": u.Outliers.Check, "breaker": u.Breaker.Check, "budget": u.Budget.Check, "limit": u.Limit.Check,
+		} {
+			check(func(path, text, hint string) { bad("upstream/"+name, "%s.%s: %s", part, path, text) })
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Policies)) {
+		s.Policies[name].Check(func(path, text, hint string) { bad("policy/"+name, "%s: %s", path, text) })
+		if f := s.Policies[name].Fallback; f != nil && f.Upstream != "" {
+			if _, ok := s.Upstreams[f.Upstream]; !ok {
+				bad("policy/"+name, "fallback.upstream %q does not exist", f.Upstream)
+			}
+		}
+	}
 	at := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 		l := s.Listeners[name]
@@ -117,6 +138,19 @@ func (s *Snapshot) Check() error {
 				}
 				if _, ok := s.Sites[r.Site]; r.Site != "" && !ok {
 					bad(subject, "route %s: site %q does not exist", r.Name, r.Site)
+				}
+				if _, ok := s.Policies[r.Policy]; r.Policy != "" && !ok {
+					bad(subject, "route %s: policy %q does not exist", r.Name, r.Policy)
+				}
+				for _, side := range r.Split {
+					if u, ok := s.Upstreams[side.Upstream]; !ok || u.Protocol == TCP {
+						bad(subject, "route %s: upstream %q of the split does not exist, or speaks tcp", r.Name, side.Upstream)
+					}
+				}
+				if r.Mirror != nil {
+					if u, ok := s.Upstreams[r.Mirror.Upstream]; !ok || u.Protocol == TCP {
+						bad(subject, "route %s: upstream %q of the mirror does not exist, or speaks tcp", r.Name, r.Mirror.Upstream)
+					}
 				}
 			}
 			_, conflicts := route.Compile(l.Routes)

@@ -17,7 +17,13 @@ import (
 	"cmp"
 	"time"
 
+	"stoa/internal/engine/balance"
+	"stoa/internal/engine/breaker"
+	"stoa/internal/engine/certs"
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/limit"
+	"stoa/internal/engine/outlier"
+	"stoa/internal/engine/retry"
 	"stoa/internal/engine/route"
 )
 
@@ -52,6 +58,7 @@ type Snapshot struct {
 	Listeners map[string]Listener `json:"listeners,omitempty"`
 	Upstreams map[string]Upstream `json:"upstreams,omitempty"`
 	Sites     map[string]Site     `json:"sites,omitempty"`
+	Policies  map[string]Policy   `json:"policies,omitempty"` // rules name them; a rule that names none has the defaults
 }
 
 // Listener is where calls arrive. Which listener a call arrives at says who calls.
@@ -62,6 +69,9 @@ type Listener struct {
 	Routes   []route.Rule `json:"routes,omitempty"`   // HTTP
 	Upstream string       `json:"upstream,omitempty"` // TCP
 	NewTrace bool         `json:"newTrace,omitempty"` // an edge that does not continue the traces of outside
+
+	TLS      *certs.Config `json:"tls,omitempty"`      // nil: clear text
+	Redirect string        `json:"redirect,omitempty"` // an address of clear text that leads to this one over TLS: ":80"
 }
 
 // Edge says whether the listener faces outside.
@@ -85,6 +95,12 @@ type Upstream struct {
 	Head     time.Duration `json:"head,omitempty"`    // for the first byte of an answer; 0: only the caller's deadline
 	Idle     time.Duration `json:"idle,omitempty"`    // HTTP: a kept connection; TCP: nothing passes either way
 	Host     string        `json:"host,omitempty"`    // Host to send; empty: the caller's, but the endpoint's for HTTPS
+
+	Balance  balance.Config     `json:"balance,omitzero"`
+	Outliers outlier.Config     `json:"outliers,omitzero"`
+	Breaker  breaker.Config     `json:"breaker,omitzero"`
+	Budget   retry.BudgetConfig `json:"budget,omitzero"` // of repeats
+	Limit    limit.Config       `json:"limit,omitzero"`  // of what is in flight
 }
 
 // Site is a directory of files.
