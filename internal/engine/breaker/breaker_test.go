@@ -229,6 +229,49 @@ func FuzzMachine(f *testing.F) {
 	f.Fuzz(machine)
 }
 
+// What began before the breaker opened says nothing once it is closed again.
+func TestResultsOfAnEarlierTime(t *testing.T) {
+	b := New(Config{}, 0)
+	var old []Pass
+	for range 100 {
+		p, _, _ := b.Allow(0)
+		old = append(old, p)
+	}
+	for _, p := range old[:20] {
+		b.Done(p, Bad, 0)
+	}
+	now := 7 * second
+	for range 7 {
+		p, _, _ := b.Allow(now)
+		b.Done(p, Good, now)
+	}
+	for _, p := range old[20:] {
+		b.Done(p, Bad, now)
+	}
+	if s := b.State(now); s.Phase != Closed || s.Calls != 0 {
+		t.Errorf("80 failures of calls from before it opened: %+v, want closed and nothing counted", s)
+	}
+}
+
+// Failures that are reported together open it once.
+func TestOpensOnce(t *testing.T) {
+	for range 50 {
+		b := New(Config{}, 0)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 20 {
+					b.Done(Pass{}, Bad, 0)
+				}
+			})
+		}
+		wg.Wait()
+		if s := b.State(0); s.Opened != 1 || s.Retry > 6250*time.Millisecond {
+			t.Fatalf("after 160 failures at once: %+v, want it opened once", s)
+		}
+	}
+}
+
 // However many callers ask at once, they get the trials of the round and no more.
 func TestTrialsOfConcurrentCallers(t *testing.T) {
 	b := New(Config{}, 0)
