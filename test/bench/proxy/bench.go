@@ -164,8 +164,12 @@ func (b *bench) measureAll() error {
 				b.result.Idle = append(b.result.Idle, b.holdIdle(p, repeat))
 			}
 		}
+		b.result.Took = time.Since(began).Round(time.Second).String()
+		if err := b.result.save(filepath.Join(cache(), "last.json")); err != nil { // an hour's work survives what comes
+			return err
+		}
 	}
-	if b.o.Million {
+	if b.o.Million > 0 {
 		for _, p := range b.peers {
 			if b.interrupted() {
 				return errStopped
@@ -188,7 +192,7 @@ func (b *bench) keep(s sample) {
 	note := ""
 	if s.Error != "" {
 		note = "  ERROR " + s.Error
-	} else if s.Noisy {
+	} else if s.Others > b.o.Noise {
 		note = "  noisy"
 	}
 	fmt.Fprintf(os.Stderr, "%d %-11s %-14s %7.0f/s  %5.2f CPU-s/100k (%.2f user)  proxy %3.0f %% load %3.0f %% others %4.1f %% load avg %.1f%s\n",

@@ -137,4 +137,9 @@ func command(dir, name string, args ...string) ([]byte, error) {
 	return out, err
 }
 
+// pinnedVersion is what a program that was built here is; Caddy cannot tell by itself.
+func pinnedVersion(name string) func(string) string {
+	return func(string) string { return name + " " + pinned[name].version + ", built with " + runtime.Version() }
+}
+
 func goVersion() string { return runtime.Version() }

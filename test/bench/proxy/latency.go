@@ -14,7 +14,6 @@ type latency struct {
 	Repeat int    `json:"repeat"`
 	Peer   string `json:"peer"`
 	Tries  int    `json:"tries"`
-	Noisy  bool   `json:"noisy,omitempty"`
 	Fault  string `json:"fault,omitempty"`
 	delays
 	Others      float64 `json:"others"`
@@ -70,10 +69,10 @@ func (b *bench) latency(p *peer, repeat int) (l latency) {
 	for try := 1; ; try++ {
 		l = b.latencyOnce(p)
 		l.Repeat, l.Tries = repeat, try
-		l.Noisy = l.Fault == "" && l.Others > b.o.Noise
-		if !l.Noisy || try == maxTries || b.o.quick {
+		if l.Fault != "" || l.Others <= b.o.Noise || try == maxTries || b.o.quick {
 			return l
 		}
+		time.Sleep(pause)
 	}
 }
 

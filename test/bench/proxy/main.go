@@ -13,7 +13,7 @@
 // /proc of every process of the proxy, requests from the back end's own counter over the
 // same span. A sample counts only if all answers were 2xx, if the client has as many as
 // the back end gave, and if the rest of the machine was quiet; else it is taken again, up to
-// three times, and then kept and marked.
+// three times, and then left out of the figures.
 //
 // It asserts nothing of the figures: they are for people to compare.
 package main
@@ -39,7 +39,7 @@ type options struct {
 	Latency  time.Duration `json:"latency"`
 	Rate     int           `json:"rate"`
 	Idle     int           `json:"idle"`
-	Million  bool          `json:"million"`
+	Million  int64         `json:"million"`
 	Noise    float64       `json:"noise"`
 	ProxyCPU int           `json:"proxyCPU"`
 	LoadCPU  int           `json:"loadCPU"`
@@ -48,6 +48,7 @@ type options struct {
 	quick, every      bool
 	data, page, from  string
 	installOnly, keep bool
+	profile           string
 }
 
 func main() {
@@ -57,7 +58,7 @@ func main() {
 	flag.DurationVar(&o.Latency, "latency", 8*time.Second, "how long latency is measured; 0: not at all")
 	flag.IntVar(&o.Rate, "rate", 0, "requests a second while latency is measured; 0: half of what the slowest peer could do")
 	flag.IntVar(&o.Idle, "idle", 2000, "idle connections that are held; 0: not at all")
-	flag.BoolVar(&o.Million, "million", true, "watch memory over a million requests")
+	flag.Int64Var(&o.Million, "million", 1_000_000, "requests over which memory is watched; 0: not at all")
 	flag.Float64Var(&o.Noise, "noise", 0.05, "the share of the machine that others may use during a sample")
 	flag.IntVar(&o.ProxyCPU, "proxy-cpu", 1, "the proxy's core")
 	flag.IntVar(&o.LoadCPU, "load-cpu", 0, "the core of load and back end")
@@ -65,9 +66,10 @@ func main() {
 	flag.StringVar(&o.cells, "cells", "", "only the cells that this expression matches, as in ^h1/64/")
 	flag.BoolVar(&o.every, "every", false, "all combinations of connections and sizes, not only the cross through 64 and 100 B")
 	flag.BoolVar(&o.quick, "quick", false, "two repeats of few and short cells: proves that all works, measures little")
-	flag.StringVar(&o.data, "json", "", "where samples go; default bench/proxy/results.json, with -quick nowhere")
-	flag.StringVar(&o.page, "page", "", "the page with the marks; default bench/RESULTS.md, with -quick nowhere")
-	flag.StringVar(&o.from, "from", "", "measure nothing: write the page from this JSON")
+	flag.StringVar(&o.data, "json", "", "where samples go; default bench/proxy/results.json, nowhere for a part of a run")
+	flag.StringVar(&o.page, "page", "", "the page with the marks; default bench/RESULTS.md, nowhere for a part of a run")
+	flag.StringVar(&o.from, "from", "", "measure nothing: print what this JSON says, and write it to -page; -noise may differ")
+	flag.StringVar(&o.profile, "profile", "", "afterwards, a CPU profile of Stoa under the load of every cell goes to files in this folder")
 	flag.BoolVar(&o.installOnly, "install", false, "only install what is missing")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs")
 	flag.Parse()
@@ -87,11 +89,18 @@ func run(o *options) error {
 		if err := json.Unmarshal(b, &r); err != nil {
 			return fmt.Errorf("%s: %w", o.from, err)
 		}
+		if given("noise") {
+			r.Options.Noise = o.Noise
+		}
 		return publish(&r, "", o.page)
 	}
 	if o.quick {
-		o.Repeats, o.Span, o.Latency, o.Idle, o.Million = 2, time.Second, 2*time.Second, 500, false
-	} else {
+		o.Repeats = unlessGiven("repeats", o.Repeats, 2)
+		o.Span = unlessGiven("time", o.Span, time.Second)
+		o.Latency = unlessGiven("latency", o.Latency, 2*time.Second)
+		o.Idle = unlessGiven("idle", o.Idle, 500)
+		o.Million = unlessGiven("million", o.Million, 0)
+	} else if o.peers == "" && o.cells == "" { // a part does not take the place of the whole
 		if o.data == "" {
 			o.data = filepath.Join("bench", "proxy", "results.json")
 		}
@@ -127,7 +136,11 @@ func run(o *options) error {
 	if err := b.start(); err != nil {
 		return err
 	}
+	fmt.Fprintf(os.Stderr, "measuring %d cells of %d peers, %d times: about %s, if the machine is calm\n", len(b.cells), len(b.peers), o.Repeats, b.estimate().Round(time.Minute))
 	err = b.measureAll()
+	if err == nil && o.profile != "" {
+		err = b.profiles()
+	}
 	if errors.Is(err, errStopped) && len(b.result.Samples) > 0 {
 		fmt.Print(b.result.markdown())
 	}
@@ -137,16 +150,26 @@ func run(o *options) error {
 	return publish(&b.result, o.data, o.page)
 }
 
+// given says whether the user has set a flag.
+func given(name string) (yes bool) {
+	flag.Visit(func(f *flag.Flag) { yes = yes || f.Name == name })
+	return yes
+}
+
+// unlessGiven is what a quick run has in place of a default.
+func unlessGiven[T any](name string, now, quick T) T {
+	if given(name) {
+		return now
+	}
+	return quick
+}
+
 // publish prints the page's part, and writes JSON and page where they are wanted.
 func publish(r *result, data, page string) error {
 	part := r.markdown()
 	fmt.Print(part)
 	if data != "" {
-		b, err := json.MarshalIndent(r, "", " ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(data, append(b, '\n'), 0o644); err != nil {
+		if err := r.save(data); err != nil {
 			return err
 		}
 	}
@@ -158,6 +181,15 @@ func publish(r *result, data, page string) error {
 		return err
 	}
 	return os.WriteFile(page, []byte(insert(string(b), part)), 0o644)
+}
+
+// save writes all samples.
+func (r *result) save(path string) error {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
 // The marks of the part of the page that is ours.

@@ -11,8 +11,7 @@ type sample struct {
 	Repeat int    `json:"repeat"`
 	Cell   string `json:"cell"`
 	Peer   string `json:"peer"`
-	Tries  int    `json:"tries"` // how often it was taken until it was quiet
-	Noisy  bool   `json:"noisy,omitempty"`
+	Tries  int    `json:"tries"`           // how often it was taken until it was quiet
 	Error  string `json:"error,omitempty"` // why it does not count
 
 	Seconds  float64 `json:"seconds"`
@@ -34,6 +33,7 @@ const (
 	warm     = time.Second            // until connections stand and caches are warm
 	after    = 500 * time.Millisecond // the load outlives the sample by this
 	maxTries = 3                      // of a sample that was noisy
+	pause    = 5 * time.Second        // before it is taken again
 	slack    = 0.01                   // by how much client and back end may differ, beside what was in flight
 )
 
@@ -42,10 +42,10 @@ func (b *bench) measure(c cell, p *peer, repeat int) (s sample) {
 	for try := 1; ; try++ {
 		s = b.sample(c, p)
 		s.Repeat, s.Tries = repeat, try
-		s.Noisy = s.Error == "" && s.Others > b.o.Noise
-		if !s.Noisy || try == maxTries || b.o.quick {
+		if s.Error != "" || s.Others <= b.o.Noise || try == maxTries || b.o.quick {
 			return s
 		}
+		time.Sleep(pause)
 	}
 }
 
@@ -130,7 +130,7 @@ func strangers(from, to reading) (steal, others float64) {
 	all := to.at.Sub(from.at).Seconds() * float64(cores)
 	steal = (to.machine.steal - from.machine.steal) / all
 	ours := to.proxy.minus(from.proxy).cpu() + to.load.minus(from.load).cpu()
-	return steal, max(0, (to.machine.busy-from.machine.busy-ours)/all+steal)
+	return steal, max(0, 1-(to.machine.idle-from.machine.idle+ours)/all)
 }
 
 // differ says whether two counts differ by more than what may have been in flight.

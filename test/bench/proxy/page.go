@@ -53,6 +53,13 @@ func (r *result) markdown() string {
 		}
 		return fmt.Sprintf("%s, %.0f %%", rate.text(0), 100*busy.median)
 	})
+	r.table(&s, "Resident memory under load, MB, medians", peers, func(cell, peer string) string {
+		rss := spreadOf(values(r.sampled(cell, peer, func(s *sample) float64 { return float64(s.Memory.RSS) / 1e6 })))
+		if rss.n == 0 {
+			return "–"
+		}
+		return fmt.Sprintf("%.1f", rss.median)
+	})
 	r.writeLatency(&s)
 	r.writeMemory(&s)
 	return s.String()
@@ -81,7 +88,7 @@ func (r *result) writeQuiet(s *strings.Builder) {
 	for _, x := range r.Samples {
 		others, steal, load = append(others, 100*x.Others), append(steal, 100*x.Steal), append(load, x.LoadAverage)
 		tries += x.Tries - 1
-		if x.Noisy {
+		if x.Error == "" && x.Others > r.Options.Noise {
 			noisy++
 		}
 		if x.Error != "" {
@@ -90,7 +97,7 @@ func (r *result) writeQuiet(s *strings.Builder) {
 	}
 	for _, x := range r.Latencies {
 		tries += x.Tries - 1
-		if x.Noisy {
+		if x.Fault == "" && x.Others > r.Options.Noise {
 			noisy++
 		}
 		if x.Fault != "" {
@@ -98,8 +105,8 @@ func (r *result) writeQuiet(s *strings.Builder) {
 		}
 	}
 	fmt.Fprintf(s, "\nThe machine meanwhile: others used %s %% of all cores during a sample (stolen: %s %%), load average %s, our own part included. "+
-		"%d samples were taken again because others used more than %.0f %%; %d were noisy at the last try too and are in the figures. Samples that do not count:",
-		spreadOf(others).text(1), spreadOf(steal).text(1), spreadOf(load).text(1), tries, 100*r.Options.Noise, noisy)
+		"%d samples were taken again because others used more than %.0f %%; %d were so at the last try too and are %s the figures. Samples that do not count:",
+		spreadOf(others).text(1), spreadOf(steal).text(1), spreadOf(load).text(1), tries, 100*r.Options.Noise, noisy, map[bool]string{true: "nevertheless in", false: "not in"}[r.Quick])
 	if len(faults) == 0 {
 		s.WriteString(" none.\n")
 		return
@@ -199,8 +206,9 @@ func (r *result) writeMemory(s *strings.Builder) {
 	if len(r.Idle)+len(r.Millions) == 0 {
 		return
 	}
-	s.WriteString("\n### Memory\n\nBytes of a proxy's own memory for each idle connection (HTTP/1.1 in clear text, one request each, then nothing; private pages, and resident ones), and resident memory of a fresh proxy over a million requests.\n\n" +
-		"| | bytes an idle connection, private | resident | fresh, MB | after 100,000 requests, MB | after 500,000 | after a million |\n|---|---|---|---|---|---|---|\n")
+	s.WriteString("\n### Memory\n\nBytes of a proxy's own memory for each idle connection (HTTP/1.1 in clear text, one request each, then nothing; private pages, and resident ones), and resident memory of a fresh proxy over many requests.\n\n")
+	n := r.Options.Million
+	fmt.Fprintf(s, "| | bytes an idle connection, private | resident | fresh, MB | after %d requests, MB | after %d | after %d |\n|---|---|---|---|---|---|---|\n", n/10, n/2, n)
 	for _, p := range r.Peers {
 		var private, rss, fresh []float64
 		faults := ""
@@ -213,7 +221,7 @@ func (r *result) writeMemory(s *strings.Builder) {
 			}
 		}
 		fmt.Fprintf(s, "| %s | %s%s | %s | %s | %s | %s | %s |\n", p, spreadOf(private).text(0), faults, spreadOf(rss).text(0), spreadOf(fresh).text(1),
-			r.after(p, 100_000), r.after(p, 500_000), r.after(p, 1_000_000))
+			r.after(p, n/10), r.after(p, n/2), r.after(p, n))
 	}
 }
 

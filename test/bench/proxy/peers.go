@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 )
 
 // templates is where the configurations of peers are.
@@ -54,7 +55,7 @@ func allPeers() []*peer {
 	}
 	nginx := inPath("nginx", "/usr/sbin/nginx")
 	return []*peer{
-		stoa("stoa"), stoa("stoa-portable", "-engine", "portable"), stoa("stoa-fast", "-engine", "fast"),
+		stoa("stoa"), stoa("stoa-portable", "-engine", "portable"),
 		{name: "haproxy", what: "unique id and X-Forwarded-For, random(2), prometheus exporter",
 			program: inPath("haproxy", "/usr/sbin/haproxy"), version: firstLine("-v"),
 			files: map[string]string{"haproxy.cfg": "haproxy.cfg"},
@@ -71,17 +72,17 @@ func allPeers() []*peer {
 				return append([]string{"-plain", local(at.Plain), "-tls", local(at.TLS), "-grpc", local(at.GRPC)}, goArgs(at)...)
 			}},
 		{name: "caddy", what: "request id and X-Forwarded-For, random_choose 2, metrics",
-			program: built("caddy"), version: firstLine("version"),
+			program: built("caddy"), version: pinnedVersion("caddy"),
 			files: map[string]string{"Caddyfile": "Caddyfile"},
 			args: func(at places) []string {
 				return []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(at.Dir, "Caddyfile")}
 			}},
 		{name: "traefik", what: "a fixed id and X-Forwarded-For, p2c, prometheus metrics",
-			program: built("traefik"), version: func(string) string { return "traefik " + pinned["traefik"].version },
+			program: built("traefik"), version: pinnedVersion("traefik"),
 			files: map[string]string{"traefik.yml": "traefik.yml", "traefik-routes.yml": "traefik-routes.yml"},
 			args:  func(at places) []string { return []string{"--configFile=" + filepath.Join(at.Dir, "traefik.yml")} }},
 		{name: "traefik-fast", what: "the same with its experimental fast proxy", fast: true,
-			program: built("traefik"), version: func(string) string { return "traefik " + pinned["traefik"].version },
+			program: built("traefik"), version: pinnedVersion("traefik"),
 			files: map[string]string{"traefik.yml": "traefik.yml", "traefik-routes.yml": "traefik-routes.yml"},
 			args:  func(at places) []string { return []string{"--configFile=" + filepath.Join(at.Dir, "traefik.yml")} }},
 	}
@@ -154,9 +155,6 @@ func firstLine(arg string) func(string) string {
 		if i := strings.Index(line, " - http"); i > 0 {
 			line = line[:i]
 		}
-		if i := strings.Index(line, " h1:"); i > 0 {
-			line = "caddy " + line[:i]
-		}
 		return line
 	}
 }
@@ -177,7 +175,17 @@ func (p *peer) start(core int) error {
 	if p.p, err = launch(p.name, p.at.Dir, core, env, p.program(), p.args(p.at)...); err != nil {
 		return err
 	}
-	return p.p.answers(p.at.Plain, p.at.TLS, p.at.GRPC, p.at.Metrics)
+	if err := p.p.answers(p.at.Plain, p.at.TLS, p.at.GRPC, p.at.Metrics); err != nil {
+		return err
+	}
+	// One that listens may not know its routes yet (Traefik).
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		clients, err := open(p.at.Plain, 1)
+		closeAll(clients)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // port is where the cell's requests go.

@@ -96,8 +96,10 @@ func resident(pids ...int) (m memory) {
 	return m
 }
 
-// machine is how busy all cores were since they were started, in CPU seconds.
-type machine struct{ busy, steal float64 }
+// machine is how long all cores together were idle since they were started, and how long
+// the hypervisor had given them to others, in seconds. The kernel measures idle time with a
+// clock; busy time it counts in ticks, which is too coarse for a sample of seconds.
+type machine struct{ idle, steal float64 }
 
 func readMachine() (m machine) {
 	b, _ := os.ReadFile("/proc/stat")
@@ -105,8 +107,8 @@ func readMachine() (m machine) {
 	for i, f := range strings.Fields(line) {
 		v, _ := strconv.ParseFloat(f, 64)
 		switch i {
-		case 1, 2, 3, 6, 7: // user, nice, system, irq, softirq
-			m.busy += v / ticks
+		case 4, 5: // idle, and idle while something waits for a disk
+			m.idle += v / ticks
 		case 8:
 			m.steal += v / ticks
 		}

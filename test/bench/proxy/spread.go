@@ -32,12 +32,18 @@ func (s spread) text(digits int) string {
 	return fmt.Sprintf("%.*f [%.*f-%.*f]", digits, s.median, digits, s.least, digits, s.most)
 }
 
-// sampled gives a value of every good sample of a cell and peer, by repeat.
+// counts says whether a sample is in the figures: it has no fault, and others left the
+// machine alone. A quick run is not that particular.
+func (r *result) counts(fault string, others float64) bool {
+	return fault == "" && (r.Quick || others <= r.Options.Noise)
+}
+
+// sampled gives a value of every sample that counts of a cell and peer, by repeat.
 func (r *result) sampled(cell, peer string, value func(*sample) float64) map[int]float64 {
 	out := map[int]float64{}
 	for i := range r.Samples {
 		s := &r.Samples[i]
-		if s.Cell == cell && s.Peer == peer && s.Error == "" {
+		if s.Cell == cell && s.Peer == peer && r.counts(s.Error, s.Others) {
 			out[s.Repeat] = value(s)
 		}
 	}
@@ -49,7 +55,7 @@ func (r *result) delayed(peer string, value func(*latency) float64) map[int]floa
 	out := map[int]float64{}
 	for i := range r.Latencies {
 		l := &r.Latencies[i]
-		if l.Peer == peer && l.Fault == "" {
+		if l.Peer == peer && r.counts(l.Fault, l.Others) {
 			out[l.Repeat] = value(l)
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"os/signal"
-	"reflect"
 	"syscall"
 	"time"
 
@@ -37,7 +37,7 @@ var (
 	webB     = flag.String("web-b", "", "an endpoint")
 	echoA    = flag.String("echo-a", "", "an endpoint of HTTP/2 in clear text")
 	echoB    = flag.String("echo-b", "", "an endpoint of HTTP/2 in clear text")
-	engine   = flag.String("engine", "", "portable or fast; empty: the default of the proxy")
+	engine   = flag.String("engine", "", "portable: on net/http; empty: Stoa's own")
 	observed = flag.String("telemetry", "module", "who reads the hops: module (as in the platform), ring (a reader that drops them), none (no sink)")
 )
 
@@ -61,12 +61,10 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := proxy.Options{Meters: registry, Sink: sink, Idle: 5 * time.Minute} // idle connections are held and measured
-	if *engine != "" {
-		if err := choose(&o, *engine); err != nil {
-			return err
-		}
+	if e := proxy.Engine(*engine); e != "" && e != proxy.Portable {
+		return fmt.Errorf("-engine %q: want %s, or nothing", e, proxy.Portable)
 	}
+	o := proxy.Options{Meters: registry, Sink: sink, Engine: proxy.Engine(*engine), Idle: 5 * time.Minute} // idle connections are held and measured
 	pair, err := tls.LoadX509KeyPair(*cert, *key)
 	if err != nil {
 		return err
@@ -84,7 +82,10 @@ func run(ctx context.Context) error {
 	}
 	p.SetEndpoints("web", []snapshot.Endpoint{{ID: "web-a", Address: *webA}, {ID: "web-b", Address: *webB}})
 	p.SetEndpoints("echo", []snapshot.Endpoint{{ID: "echo-a", Address: *echoA}, {ID: "echo-b", Address: *echoB}})
-	go func() { check(http.ListenAndServe(*metrics, expose)) }()
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", expose)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	go func() { check(http.ListenAndServe(*metrics, mux)) }()
 	return p.Run(ctx, func() {})
 }
 
@@ -136,14 +137,4 @@ func observe(ctx context.Context, registry *meter.Registry) (hop.Sink, http.Hand
 		return m.Sink(), expose, nil
 	}
 	return nil, nil, fmt.Errorf("-telemetry %q: want module, ring or none", *observed)
-}
-
-// choose sets the engine, if this proxy has a choice.
-func choose(o *proxy.Options, name string) error {
-	f := reflect.ValueOf(o).Elem().FieldByName("Engine")
-	if !f.IsValid() || f.Kind() != reflect.String {
-		return fmt.Errorf("-engine %s: this proxy has one engine", name)
-	}
-	f.SetString(name)
-	return nil
 }
