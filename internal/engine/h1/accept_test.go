@@ -161,24 +161,29 @@ func TestTakenAnswers(t *testing.T) {
 	}
 }
 
+// How an answer ends, and whether the connection is good for another.
 func TestBody(t *testing.T) {
 	for _, c := range []struct {
-		in         string
-		get, head  Body
-		isInterim  bool
-		keepsAlive bool
+		in                  string
+		get, head           Body
+		interim             bool
+		reuseGet, reuseHead bool
 	}{
-		{"HTTP/1.1 200 OK\r\n\r\n", UntilClose, NoBody, false, true},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Sized, NoBody, false, true},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", InChunks, NoBody, false, true},
-		{"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", NoBody, NoBody, false, true},
-		{"HTTP/1.1 204 No Content\r\n\r\n", NoBody, NoBody, false, true},
-		{"HTTP/1.1 100 Continue\r\n\r\n", NoBody, NoBody, true, true},
-		{"HTTP/1.1 101 Switching Protocols\r\n\r\n", NoBody, NoBody, false, true},
+		{"HTTP/1.1 200 OK\r\n\r\n", UntilClose, NoBody, false, false, true},
+		{"HTTP/1.0 200 OK\r\n\r\n", UntilClose, NoBody, false, false, false},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Sized, NoBody, false, true, true},
+		{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", Sized, NoBody, false, false, false},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", InChunks, NoBody, false, true, true},
+		{"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", NoBody, NoBody, false, true, true},
+		{"HTTP/1.1 204 No Content\r\n\r\n", NoBody, NoBody, false, true, true},
+		{"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", NoBody, NoBody, false, false, false},
+		{"HTTP/1.1 100 Continue\r\n\r\n", NoBody, NoBody, true, true, true},
+		{"HTTP/1.1 101 Switching Protocols\r\n\r\n", NoBody, NoBody, false, false, false},
 	} {
 		var r Response
-		if err := r.Parse([]byte(c.in), Limits{}); err != nil || r.Body(false) != c.get || r.Body(true) != c.head || r.Interim() != c.isInterim || r.KeepAlive != c.keepsAlive {
-			t.Errorf("%q: %v, body of GET %d, of HEAD %d, interim %v, keep %v", c.in, err, r.Body(false), r.Body(true), r.Interim(), r.KeepAlive)
+		if err := r.Parse([]byte(c.in), Limits{}); err != nil || r.Body(false) != c.get || r.Body(true) != c.head || r.Interim() != c.interim ||
+			r.Reusable(false) != c.reuseGet || r.Reusable(true) != c.reuseHead {
+			t.Errorf("%q: %v, body of GET %d, of HEAD %d, interim %v, reusable %v, %v", c.in, err, r.Body(false), r.Body(true), r.Interim(), r.Reusable(false), r.Reusable(true))
 		}
 	}
 }

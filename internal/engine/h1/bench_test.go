@@ -19,6 +19,7 @@ const (
 		"Referer: https://shop.example.com/orders\r\n" +
 		"Cookie: session=5f2b1c0d9e8a7b6c5d4e3f2a1b0c9d8e; theme=dark; seen=1\r\n" +
 		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n" +
+		"If-None-Match: \"5f2b1c0d9e8a7b6c5d4e3f2a1b0c9d8e1\"\r\n" +
 		"X-Request-Id: 7d9f3c1e\r\n\r\n"
 	answerHead = "HTTP/1.1 200 OK\r\n" +
 		"Date: Tue, 24 Nov 2026 14:35:45 GMT\r\n" +

@@ -2,11 +2,11 @@ package h1
 
 // frame reads the fields that say where the body ends. RFC 9112, section 6.3.
 func (h *Head) frame(b []byte) rule {
-	if i := h.index[TransferEncoding]; i != 0 {
+	if i := h.Index(TransferEncoding); i != 0 {
 		switch {
 		case h.index[ContentLength] != 0:
 			return lengthAndCoding
-		case h.repeated[TransferEncoding]:
+		case h.Repeated(TransferEncoding):
 			return codingRepeated
 		case h.Minor == 0:
 			return codingInOld
@@ -15,8 +15,8 @@ func (h *Head) frame(b []byte) rule {
 		}
 		h.Chunked = true
 	}
-	if i := h.index[ContentLength]; i != 0 {
-		if h.repeated[ContentLength] {
+	if i := h.Index(ContentLength); i != 0 {
+		if h.Repeated(ContentLength) {
 			return lengthRepeated
 		}
 		n, valid := number(h.Fields[i-1].Value.In(b))
@@ -50,8 +50,12 @@ const maxOptions = 32
 // is meant, and which fields are of this hop.
 func (h *Head) connection(b []byte) (upgrade bool, r rule) {
 	h.KeepAlive = h.Minor == 1
-	first := int(h.index[Connection])
+	first := h.Index(Connection)
 	if first == 0 {
+		return false, ok
+	}
+	if v := h.Fields[first-1].Value.In(b); len(v) == len("keep-alive") && same(v, "keep-alive") && !h.Repeated(Connection) {
+		h.KeepAlive = true
 		return false, ok
 	}
 	shut, keep, named := false, false, 0
@@ -77,7 +81,7 @@ func (h *Head) connection(b []byte) (upgrade bool, r rule) {
 				keep = true
 			case id == Upgrade:
 				upgrade = true
-			case id.has(hop):
+			case id.ofHop():
 			case id.has(forAll):
 				return false, optionForbidden
 			case same(b[from:to], "close"):
@@ -106,8 +110,8 @@ func (h *Head) drop(b, name []byte, id ID) {
 // upgrade gives the protocol of the Upgrade field if it is exactly one that may be
 // passed on, else the zero Span.
 func (h *Head) upgrade(b []byte) Span {
-	i := h.index[Upgrade]
-	if i == 0 || h.repeated[Upgrade] {
+	i := h.Index(Upgrade)
+	if i == 0 || h.Repeated(Upgrade) {
 		return Span{}
 	}
 	v := h.Fields[i-1].Value

@@ -10,7 +10,7 @@ type Head struct {
 
 	ContentLength int64 // -1: none given
 	Chunked       bool  // the body comes in chunks
-	KeepAlive     bool  // the head allows another message on the connection: RFC 9112, section 9.3
+	KeepAlive     bool  // the head allows another message on the connection: RFC 9112, section 9.3; of an answer see Reusable
 
 	// Upgrade is the protocol to change to, if there is exactly one, Connection names
 	// Upgrade, and the change may be passed on: a request of HTTP/1.1 without a body, or
@@ -20,27 +20,29 @@ type Head struct {
 
 	line, tried, seen int // see again
 
-	repeated [numIDs]bool
-	index    [numIDs]uint16
+	// index is by ID: 1 + the index of the first field, with the bit twice if there is another.
+	index [numIDs]uint16
 }
 
+const twice = 1 << 15
+
 // Index is 1 + the index in Fields of the first field of id, or 0 if there is none.
-func (h *Head) Index(id ID) int { return int(h.index[id]) }
+func (h *Head) Index(id ID) int { return int(h.index[id] &^ twice) }
 
 // First is the first field of id, or nil.
 func (h *Head) First(id ID) *Field {
-	if i := h.index[id]; i != 0 {
+	if i := h.Index(id); i != 0 {
 		return &h.Fields[i-1]
 	}
 	return nil
 }
 
 // Repeated says whether there is more than one field of id.
-func (h *Head) Repeated(id ID) bool { return h.repeated[id] }
+func (h *Head) Repeated(id ID) bool { return h.index[id]&twice != 0 }
 
 // Value is the value of the first field of id in b, or nil if there is none.
 func (h *Head) Value(b []byte, id ID) []byte {
-	if i := h.index[id]; i != 0 {
+	if i := h.Index(id); i != 0 {
 		return h.Fields[i-1].Value.In(b)
 	}
 	return nil
@@ -127,11 +129,18 @@ func (h *Head) fields(b []byte, i, most int) (int, rule) {
 		if h.index[id] == 0 {
 			h.index[id] = uint16(n + 1)
 		} else {
-			h.repeated[id] = true
+			h.index[id] |= twice
 		}
-		h.Fields = append(h.Fields, Field{
-			Name: span(i, colon), Value: span(from, to), line: int32(end + 2 - i), ID: id, Hop: id.has(hop),
-		})
+		// Written in place: a Field that is made first and then appended is copied in
+		// pieces of another width than it was written in, which made up a quarter of the whole.
+		if n == cap(h.Fields) {
+			h.Fields = append(h.Fields, Field{})
+		}
+		h.Fields = h.Fields[:n+1]
+		f := &h.Fields[n]
+		f.Name.Off, f.Name.Len = int32(i), int32(colon-i)
+		f.Value.Off, f.Value.Len = int32(from), int32(to-from)
+		f.line, f.ID, f.Hop = int32(end+2-i), id, id.ofHop()
 		i = end + 2
 	}
 }

@@ -2,7 +2,7 @@ package h1
 
 // host reads the one authority of the request. RFC 9112, sections 3.2 and 3.2.2.
 func (r *Request) host(b []byte) rule {
-	i := r.index[Host]
+	i := r.Index(Host)
 	if i == 0 {
 		if r.Minor == 1 {
 			return hostMissing
@@ -11,7 +11,7 @@ func (r *Request) host(b []byte) rule {
 			return ok
 		}
 	} else {
-		if r.repeated[Host] {
+		if r.Repeated(Host) {
 			return hostRepeated
 		}
 		v := r.Fields[i-1].Value

@@ -186,11 +186,15 @@ func (id ID) String() string {
 
 func (id ID) has(traits uint8) bool { return names[id].traits&traits != 0 }
 
+// ofHop is has(hop), which the order of the IDs tells.
+func (id ID) ofHop() bool { return id-Connection <= HTTP2Settings-Connection }
+
 // key is what a name is found by: its first and last eight bytes, folded, and its
-// length. The middle of what is longer than sixteen is compared after.
+// length. The middle of what is longer than sixteen is compared after. last is 0 for
+// names below eight bytes.
 type key struct {
 	first, last uint64
-	len         uint8
+	len         int
 	id          ID
 }
 
@@ -203,19 +207,23 @@ var keys = func() (t [1 << keyBits]key) {
 		if n.spelling == "" {
 			continue
 		}
-		k := keyOf([]byte(n.spelling), 0, len(n.spelling))
-		k.id = ID(id)
-		h := k.hash()
+		b := []byte(n.spelling)
+		k := key{first: fewBytes(b[:min(8, len(b))]), len: len(b), id: ID(id)}
+		if len(b) >= 8 {
+			k.last = fewBytes(b[len(b)-8:])
+		}
+		h := slot(k.first, k.last, len(b))
 		for t[h].len != 0 {
-			h = (h + 1) % (1 << keyBits)
+			h++
 		}
 		t[h] = k
 	}
 	return t
 }()
 
-func (k *key) hash() uint64 {
-	return ((k.first ^ k.last<<1 ^ uint64(k.len)) * 0x9e3779b97f4a7c15) >> (64 - keyBits)
+// slot is where the search for a name begins.
+func slot(first, last uint64, n int) uint8 {
+	return uint8((first ^ last<<1 ^ uint64(n)) * 0x9e3779b97f4a7c15 >> (64 - keyBits))
 }
 
 // folded is the bit that lower-cases a letter, eight times. Of two token bytes that
@@ -223,39 +231,37 @@ func (k *key) hash() uint64 {
 // which no known name holds; _ becomes 0x7f.
 const folded = 0x2020202020202020
 
-// keyOf reads the key of the token b[i:j].
-func keyOf(b []byte, i, j int) key {
-	n := j - i
-	if n >= 8 {
-		return key{
-			first: binary.LittleEndian.Uint64(b[i:]) | folded,
-			last:  binary.LittleEndian.Uint64(b[j-8:]) | folded,
-			len:   uint8(min(n, 255)),
-		}
+// fewBytes reads b, of at most eight bytes, as a key does.
+func fewBytes(b []byte) (x uint64) {
+	for i := len(b) - 1; i >= 0; i-- {
+		x = x<<8 | uint64(b[i]|0x20)
 	}
-	var first uint64
-	if i+8 <= len(b) {
-		first = binary.LittleEndian.Uint64(b[i:])
-	} else {
-		for c := j - 1; c >= i; c-- {
-			first = first<<8 | uint64(b[c])
-		}
-	}
-	return key{first: (first | folded) & (1<<(8*n) - 1), len: uint8(n)}
+	return x
 }
 
 // identify gives the ID of the name b[i:j], which is a token.
 func identify(b []byte, i, j int) ID {
-	k := keyOf(b, i, j)
-	for h := k.hash(); keys[h].len != 0; h = (h + 1) % (1 << keyBits) {
+	var first, last uint64
+	n := j - i
+	switch {
+	case n >= 8:
+		first = binary.LittleEndian.Uint64(b[i:]) | folded
+		last = binary.LittleEndian.Uint64(b[j-8:]) | folded
+	case i+8 <= len(b):
+		first = (binary.LittleEndian.Uint64(b[i:]) | folded) & (1<<(8*uint(n)) - 1)
+	default:
+		first = fewBytes(b[i:j])
+	}
+	for h := slot(first, last, n); ; h++ {
 		e := &keys[h]
-		if e.first == k.first && e.last == k.last && e.len == k.len {
-			if k.len <= 16 || same(b[i:j], names[e.id].spelling) {
-				return e.id
-			}
+		if e.first == first && e.last == last && e.len == n && (n <= 16 || same(b[i:j], names[e.id].spelling)) {
+			return e.id
+		}
+		if e.len == 0 {
+			break
 		}
 	}
-	switch uint16(k.first) {
+	switch uint16(first) {
 	case 'x' | '-'<<8, 'x' | 0x7f<<8, 'f' | 'o'<<8, 's' | 't'<<8:
 		return family(b[i:j])
 	}

@@ -14,6 +14,7 @@ const (
 	addrByte              // of an IPv6 address
 	digitByte             // 0 to 9
 	hexByte               // a hexadecimal digit
+	ctlByte               // a control byte, HTAB too
 )
 
 var octets = func() (t [256]uint8) {
@@ -30,6 +31,7 @@ var octets = func() (t [256]uint8) {
 			addrByte:  hex || c == ':' || c == '.',
 			digitByte: digit,
 			hexByte:   hex,
+			ctlByte:   c < 0x20 || c == 0x7f,
 		} {
 			if in {
 				t[c] |= class
@@ -50,10 +52,12 @@ func indexByte(s string, c byte) int {
 
 // skip gives the offset of the first byte of b from i on that is not of the class, or len(b).
 func skip(b []byte, i int, class uint8) int {
-	for i < len(b) && octets[b[i]]&class != 0 {
-		i++
+	for n, c := range b[i:] {
+		if octets[c]&class == 0 {
+			return i + n
+		}
 	}
-	return i
+	return len(b)
 }
 
 const (
@@ -61,27 +65,29 @@ const (
 	highs = 0x8080808080808080
 )
 
+// controls marks, in the high bits of the eight bytes of x, the control bytes. The lowest
+// mark is right; those above it may be too many, by the borrow of a byte below: x - n*ones
+// sets the high bit of a byte below n, and of no byte before the first such.
+func controls(x uint64) uint64 {
+	return ((x - 0x20*ones) | (x ^ 0x7f*ones - ones)) &^ x & highs
+}
+
 // control gives the offset of the first control byte but HTAB in b from i on, or len(b).
-// Eight bytes at a time: a byte of x below n leaves its high bit set in
-// (x - n*ones) & ^x, and no byte before it does.
 func control(b []byte, i int) int {
 	for i+8 <= len(b) {
-		x := binary.LittleEndian.Uint64(b[i:])
-		del := x ^ 0x7f*ones
-		if m := ((x-0x20*ones)&^x | (del-ones)&^del) & highs; m != 0 {
-			i += firstByte(m)
-			if b[i] != '\t' {
-				return i
-			}
-			i++
+		m := controls(binary.LittleEndian.Uint64(b[i:]))
+		if m == 0 {
+			i += 8
 			continue
 		}
-		i += 8
-	}
-	for ; i < len(b); i++ {
-		if c := b[i]; c < 0x20 && c != '\t' || c == 0x7f {
+		i += firstByte(m)
+		if b[i] != '\t' {
 			return i
 		}
+		i++
+	}
+	for i < len(b) && (octets[b[i]]&ctlByte == 0 || b[i] == '\t') {
+		i++
 	}
 	return i
 }

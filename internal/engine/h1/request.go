@@ -43,7 +43,9 @@ func (r *Request) Parse(b []byte, l Limits) error {
 		i = r.line
 	}
 	if i == 0 {
-		*r = Request{Head: Head{Fields: r.Fields[:0], ContentLength: -1}}
+		fields := r.Fields[:0]
+		*r = Request{} // in one go: a literal with values is made apart and copied
+		r.Fields, r.ContentLength = fields, -1
 		var bad rule
 		if i, bad = r.requestLine(b, l.target()); bad != ok {
 			return r.stop(bad, b, limit).inRequest()
@@ -256,8 +258,8 @@ func (r *Request) finish(b []byte) rule {
 			}
 		}
 	}
-	if i := r.index[Expect]; i != 0 {
-		if r.repeated[Expect] || !same(r.Fields[i-1].Value.In(b), "100-continue") {
+	if i := r.Index(Expect); i != 0 {
+		if r.Repeated(Expect) || !same(r.Fields[i-1].Value.In(b), "100-continue") {
 			return badExpect
 		}
 		// Nothing is waited for in HTTP/1.0 or without a body: RFC 9110, section 10.1.1.

@@ -37,6 +37,12 @@ func (r *Response) Body(head bool) Body {
 	return UntilClose
 }
 
+// Reusable says whether the connection can carry another request once the body has been
+// read; head says whether the request was HEAD.
+func (r *Response) Reusable(head bool) bool {
+	return r.KeepAlive && r.Status != 101 && r.Body(head) != UntilClose
+}
+
 // Interim says whether another head follows: a status 1xx, but 101.
 func (r *Response) Interim() bool { return r.Status < 200 && r.Status != 101 }
 
@@ -55,7 +61,9 @@ func (r *Response) Parse(b []byte, l Limits) error {
 		i = r.line
 	}
 	if i == 0 {
-		*r = Response{Head: Head{Fields: r.Fields[:0], ContentLength: -1}}
+		fields := r.Fields[:0]
+		*r = Response{}
+		r.Fields, r.ContentLength = fields, -1
 		var bad rule
 		if i, bad = r.statusLine(b); bad != ok {
 			return r.stop(bad, b, limit).inAnswer()
@@ -165,7 +173,7 @@ func (r *Response) finish(b []byte) rule {
 		}
 		// A body behind a 204 would be taken for the next answer.
 		r.KeepAlive = r.KeepAlive && !claims
-		if i := r.index[ContentLength]; i != 0 {
+		if i := r.Index(ContentLength); i != 0 {
 			r.Fields[i-1].Hop = true // must not be sent: RFC 9110, section 8.6
 		}
 	}
