@@ -130,30 +130,49 @@ func TestACMEFindsTheChallengeThatWorks(t *testing.T) {
 }
 
 // A host that the server cannot check is told with what to do, waits, and keeps nobody else
-// from a certificate; put right, it gets its own.
+// from a certificate; put right, it gets its own. What cannot be renewed or kept is served.
 func TestACMETellsWhatFails(t *testing.T) {
 	t.Parallel()
 	s, now, d := startServer(t, nil), &clock{}, &diary{}
 	s.missing.Store("lost.example", true)
-	src := s.open(t, certs.ACME{Agree: true, Hosts: []string{"lost.example", "shop.example"}}, certs.Options{Dir: t.TempDir(), Now: now.now, Log: d.log()})
-	run(t, src)
-	eventually(t, "both attempts are over", func() bool {
-		st := src.Status()
-		return !st[0].Next.IsZero() && st[1].Error == "" && !st[1].NotAfter.IsZero()
-	})
-	st := src.Status()[0]
-	if !strings.Contains(st.Error, "lost.example") || !strings.Contains(st.Hint, "DNS") || !st.NotAfter.IsZero() {
-		t.Errorf("status of what failed: %+v", st)
+	src := s.open(t, certs.ACME{Agree: true, Hosts: []string{"lost.example", "shop.example", "full.example"}}, certs.Options{Dir: t.TempDir(), Now: now.now, Log: d.log()})
+	if err := os.MkdirAll(src.Status()[2].Path, 0o700); err != nil { // where a file cannot be written
+		t.Fatal(err)
 	}
-	if wait := st.Next.Sub(now.now()); wait < 2*time.Minute || wait > 5*time.Minute {
+	stop := run(t, src)
+	eventually(t, "all attempts are over", func() bool {
+		st := src.Status()
+		return !st[0].Next.IsZero() && !st[1].NotAfter.IsZero() && !st[2].NotAfter.IsZero()
+	})
+	st := src.Status()
+	if !strings.Contains(st[0].Error, "lost.example") || !strings.Contains(st[0].Hint, "DNS") || !st[0].NotAfter.IsZero() {
+		t.Errorf("status of what failed: %+v", st[0])
+	}
+	if wait := st[0].Next.Sub(now.now()); wait < 2*time.Minute || wait > 5*time.Minute {
 		t.Errorf("the next attempt is in %v, want some 4 min", wait)
 	}
 	if n := d.count("no certificate was issued"); n != 1 {
 		t.Errorf("one failure was logged %d times", n)
 	}
+	if _, err := s.at("full.example", nil); err != nil || !strings.Contains(st[2].Error, "full.example.pem") || !strings.Contains(st[2].Hint, "data folder") {
+		t.Errorf("what cannot be kept: served: %v; status %+v", err, st[2])
+	}
+
+	s.missing.Store("shop.example", true)
 	s.missing.Delete("lost.example")
-	now.advance(5 * time.Minute)
-	eventually(t, "it is issued at the next attempt", func() bool { _, err := s.at("lost.example", nil); return err == nil })
+	now.advance(61 * 24 * time.Hour)
+	eventually(t, "lost.example is issued and shop.example is not renewed", func() bool {
+		_, err := s.at("lost.example", now.now)
+		return err == nil && src.Status()[1].Error != ""
+	})
+	if _, err := s.at("shop.example", now.now); err != nil {
+		t.Errorf("after a failed renewal: %v, want the old certificate served", err)
+	}
+	stop()
+	now.advance(60 * 24 * time.Hour)
+	if st := src.Status()[1]; st.Error == "" || st.NotAfter.After(now.now()) {
+		t.Errorf("status of an expired certificate: %+v", st)
+	}
 }
 
 // What keeps the account from being opened is told for each host that waits for it.
