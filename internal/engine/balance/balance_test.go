@@ -81,7 +81,7 @@ func TestHashIsTheSameForEver(t *testing.T) {
 		}
 	}
 	seen := map[uint64]string{}
-	for i := range 200_000 {
+	for i := range 50_000 {
 		k := fmt.Sprintf("user-%d", i)
 		if other, ok := seen[balance.Hash(k)]; ok {
 			t.Fatalf("%s and %s have one hash", k, other)
@@ -95,7 +95,7 @@ func TestEqualsGetEqualShares(t *testing.T) {
 	for _, by := range policies {
 		for _, n := range []int{1, 2, 3, 10} {
 			s := balance.NewSet(keyed(by), olds(n), ids(n), nil)
-			for i, got := range shares(s, t0, 20_000, anyKey, nil) {
+			for i, got := range shares(s, t0, 10_000, anyKey, nil) {
 				if want := 1 / float64(n); got < want*0.7 || got > want*1.3 {
 					t.Errorf("%s, %d members: member %d has %.3f, want %.3f", by, n, i, got, want)
 				}
@@ -113,7 +113,7 @@ func TestWeights(t *testing.T) {
 				sum += max(w, 1)
 			}
 			s := balance.NewSet(keyed(by), olds(n), ids(n), weights)
-			for i, got := range shares(s, t0, 40_000, anyKey, nil) {
+			for i, got := range shares(s, t0, 10_000, anyKey, nil) {
 				if want := float64(max(weights[i], 1)) / float64(sum); got < want*0.6 || got > want*1.5 {
 					t.Errorf("%s, weights %v: member %d has %.3f, want %.3f", by, weights, i, got, want)
 				}

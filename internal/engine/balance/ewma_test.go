@@ -126,6 +126,25 @@ func TestFastFailureAttractsNothing(t *testing.T) {
 	}
 }
 
+// Where all fail alike, all keep their share, and none starves.
+func TestErrorsEverywhere(t *testing.T) {
+	for _, percent := range []int{1, 30, 100} {
+		k := 0
+		some := func(int64, int64) (time.Duration, bool) {
+			k++
+			return 5 * time.Millisecond, k*7919%100 < percent
+		}
+		w := newWorld(balance.Config{}, some, some, some)
+		w.run(120*time.Second, 2*time.Millisecond)
+		for i := range w.got {
+			if got := w.share(i); got < 0.1 || got > 0.6 {
+				t.Errorf("%d %% fail everywhere: shares %.3f %.3f %.3f", percent, w.share(0), w.share(1), w.share(2))
+				break
+			}
+		}
+	}
+}
+
 // One failure costs an endpoint its share for less than a minute, not more.
 func TestOneFailureIsForgiven(t *testing.T) {
 	fail := false
@@ -188,7 +207,7 @@ func TestSlowStart(t *testing.T) {
 			var ramp []float64
 			for _, at := range []int64{0, 1, 3, 5, 8, 10, 100} {
 				f := min(max(float64(at)/10, 0.1), 1)
-				got := shares(s, t0+at*sec, 20_000, anyKey, nil)[n-1]
+				got := shares(s, t0+at*sec, 8_000, anyKey, nil)[n-1]
 				want := f / (float64(n-1) + f)
 				if by == balance.Ring || by == balance.Maglev {
 					want = f / float64(n)
@@ -203,7 +222,7 @@ func TestSlowStart(t *testing.T) {
 			}
 			off := keyed(by)
 			off.SlowStart = -1
-			if got := shares(balance.NewSet(off, ms, ids(n), nil), t0, 20_000, anyKey, nil)[n-1]; got < 0.6/float64(n) {
+			if got := shares(balance.NewSet(off, ms, ids(n), nil), t0, 8_000, anyKey, nil)[n-1]; got < 0.6/float64(n) {
 				t.Errorf("%s without slow start: the newcomer has %.3f", by, got)
 			}
 			new := make([]*balance.Member, n)
@@ -211,7 +230,7 @@ func TestSlowStart(t *testing.T) {
 				new[i] = balance.NewMember(t0)
 			}
 			s = balance.NewSet(keyed(by), new, ids(n), nil)
-			for i, got := range shares(s, t0+sec, 20_000, anyKey, nil) {
+			for i, got := range shares(s, t0+sec, 8_000, anyKey, nil) {
 				if got < 0.6/float64(n) || got > 1.5/float64(n) {
 					t.Errorf("%s, all %d are new: %d has %.3f", by, n, i, got)
 				}

@@ -71,7 +71,7 @@ func (m *Member) Observe(now int64, took time.Duration, failed bool) {
 				next = max(r, min(max(before*failFactor, float64(minPenalty)), float64(maxPenalty)))
 			}
 			if next < before {
-				w := math.Exp(-since(now, last) / float64(tau))
+				w := decay(since(now, last))
 				next = before*w + next*(1-w)
 			}
 		} else if failed {
@@ -99,6 +99,15 @@ func since(now int64, tick uint32) float64 {
 	return float64(max(int32(uint32(now>>tickBits)-tick), 0)) * (1 << tickBits)
 }
 
+// decay is e^(-dt/tau), to one part in a million.
+func decay(dt float64) float64 {
+	x := dt / float64(tau)
+	if x < 1.0/16 { // where many requests come; a fifth of the time that math.Exp takes
+		return 1 - x*(1-x/2*(1-x/3))
+	}
+	return math.Exp(-x)
+}
+
 // latency gives what is remembered, in nanoseconds, as it has decayed; fresh if a sample
 // came within tau.
 func (m *Member) latency(now int64) (ns float64, fresh bool) {
@@ -111,7 +120,7 @@ func (m *Member) latency(now int64) (ns float64, fresh bool) {
 	if dt == 0 {
 		return ns, true
 	}
-	return ns * math.Exp(-dt/float64(tau)), dt < float64(tau)
+	return ns * decay(dt), dt < float64(tau)
 }
 
 // Latency is the peak EWMA of what it takes, decayed to now; 0 if nothing is known.
