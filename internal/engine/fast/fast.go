@@ -171,6 +171,7 @@ type work struct {
 	uw   int
 
 	x      flow.Exchange
+	one    request // in work, not on the stack of a goroutine that then waits with it
 	req    h1.Request
 	resp   h1.Response
 	chunks h1.Chunks // of the request
@@ -197,5 +198,6 @@ func put(w *work) {
 	}
 	w.req.Reset()
 	w.x = flow.Exchange{}
+	w.one = request{}
 	works.Put(w)
 }

@@ -41,8 +41,9 @@ type request struct {
 func (c *conn) one() bool {
 	b, err := c.head()
 	w := c.w
-	x := &w.x
-	r := request{c: c, x: x, b: b}
+	x, r := &w.x, &w.one
+	*r = request{}
+	r.c, r.x, r.b = c, x, b
 	switch {
 	case err == h1.ErrPreface && c.tls == nil:
 		c.handOver()
@@ -52,14 +53,14 @@ func (c *conn) one() bool {
 	}
 	q := &w.req
 	x.Begin(c.s.o.Plane, time.Now(), c.s.o.Name, protocols[q.Minor])
-	x.Req = &r
+	x.Req = r
 	x.Rec.Method, x.Rec.Host, x.Rec.Path = text(q.Method.In(b)), text(q.Host.In(b)), text(q.Path.In(b))
 	r.keep = q.KeepAlive && q.Minor == 1
 	f := r.find()
 	if f == nil {
 		f = r.serve()
 		if f == errBridge {
-			return c.bridge(&r)
+			return c.bridge(r)
 		}
 	}
 	if f != nil {

@@ -55,7 +55,8 @@ type Exchange struct {
 
 // Begin makes x the exchange of a request that came at start.
 func (x *Exchange) Begin(p *Plane, start time.Time, listener, protocol string) {
-	*x = Exchange{P: p, Rec: hop.Record{Start: start, Listener: listener, Protocol: protocol, GRPC: -1}}
+	*x = Exchange{} // in place: a literal with fields would be made on the stack first
+	x.P, x.Rec.Start, x.Rec.Listener, x.Rec.Protocol, x.Rec.GRPC = p, start, listener, protocol, -1
 }
 
 // At tells x at which listener it arrived.

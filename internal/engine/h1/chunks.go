@@ -51,7 +51,9 @@ const (
 
 // Reset makes c ready for another body. Answer stays.
 func (c *Chunks) Reset() {
-	*c = Chunks{Answer: c.Answer, kept: c.kept[:0], out: c.out[:0], trailer: Head{Fields: c.trailer.Fields[:0]}}
+	answer, kept, out, fields := c.Answer, c.kept[:0], c.out[:0], c.trailer.Fields[:0]
+	*c = Chunks{} // in place: a literal with c's own fields would be made on the stack first
+	c.Answer, c.kept, c.out, c.trailer.Fields = answer, kept, out, fields
 }
 
 // Done says whether the body has ended. What stands behind it was not consumed.
