@@ -58,9 +58,9 @@ func (m *Member) Inflight() int64 { return m.inflight.Load() }
 //
 // A failure must not make an endpoint look fast. It counts as ten times what the endpoint
 // took before, within 10 ms and 1 s, or as what it took if that is more: a single one costs
-// the endpoint most of its share for some 20 s, several in a row bring it to a second. (To
-// count each as a second left a service of 1 ms without requests for a minute after one
-// failure, and its peer with all of them.)
+// the endpoint most of its share for some 20 s (tau x ln 10), several in a row bring it to
+// a second. Were each a second, a service of 1 ms would go without requests for 70 s (tau x
+// ln 1000) after one failure, and its peers would have them all.
 func (m *Member) Observe(now int64, took time.Duration, failed bool) {
 	r := max(float64(took), 1)
 	for {
@@ -102,7 +102,7 @@ func since(now int64, tick uint32) float64 {
 // decay is e^(-dt/tau), to one part in a million.
 func decay(dt float64) float64 {
 	x := dt / float64(tau)
-	if x < 1.0/16 { // where many requests come; a fifth of the time that math.Exp takes
+	if x < 1.0/16 { // where many requests come
 		return 1 - x*(1-x/2*(1-x/3))
 	}
 	return math.Exp(-x)
