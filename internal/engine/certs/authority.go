@@ -233,7 +233,7 @@ func (a *authority) mayAddr(ip netip.Addr) bool {
 
 // status tells of the root: its file is what clients are to trust.
 func (a *authority) status(now time.Time) Status {
-	s := Status{From: "dev", Issuer: a.cert.Subject.CommonName, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, Path: a.path}
+	s := Status{From: "dev", Issuer: a.cert.Subject.CommonName, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, Due: a.cert.NotAfter.Add(-rootRenew), Path: a.path}
 	for _, n := range a.cert.PermittedDNSDomains {
 		s.Hosts = append(s.Hosts, n, "*."+n)
 	}
@@ -245,7 +245,7 @@ func (a *authority) status(now time.Time) Status {
 		}
 	}
 	switch {
-	case now.After(a.cert.NotAfter.Add(-rootRenew)):
+	case now.After(s.Due):
 		s.Error, s.Hint = "the development root ends on "+a.cert.NotAfter.UTC().Format(time.DateOnly), "Start stoa again: it makes a new root, which is to be trusted anew."
 	default:
 		if info, err := os.Stat(a.path); err != nil || !info.Mode().IsRegular() {

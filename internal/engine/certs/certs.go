@@ -71,6 +71,7 @@ type Status struct {
 	Issuer    string    `json:"issuer"`          // who signed it; empty: there is none yet
 	NotBefore time.Time `json:"notBefore"`       // zero: there is none yet
 	NotAfter  time.Time `json:"notAfter"`        // after it clients refuse the certificate
+	Due       time.Time `json:"due"`             // when it is to be replaced: if it is past, something or someone has failed to
 	Path      string    `json:"path,omitempty"`  // its file; of dev, the root to trust
 	Error     string    `json:"error,omitempty"` // why it is not as it should be; what is told above is still served
 	Hint      string    `json:"hint,omitempty"`  // what to do about the error

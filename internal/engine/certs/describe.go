@@ -23,7 +23,12 @@ func (s *Status) describe(c *tls.Certificate) {
 	}
 	s.Issuer = cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String())
 	s.NotBefore, s.NotAfter = leaf.NotBefore, leaf.NotAfter
+	s.Due = leaf.NotAfter.Add(-min(leaf.NotAfter.Sub(leaf.NotBefore)/5, dueBefore))
 }
+
+// dueBefore is when whoever replaces files is to be reminded: two weeks before the end, or
+// when a fifth of a shorter life is left. What renews by itself has its own time.
+const dueBefore = 14 * 24 * time.Hour
 
 // fail fills in what is wrong.
 func (s *Status) fail(err error) {

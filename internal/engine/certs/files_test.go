@@ -75,6 +75,38 @@ func TestFilesAreReloaded(t *testing.T) {
 	}
 }
 
+// A folder that is swapped by its link, as Kubernetes mounts secrets, is seen as changed files.
+func TestASwappedFolderIsReloaded(t *testing.T) {
+	ca, dir := newSigner(t), t.TempDir()
+	swap := func(version string, hours int) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		cert, key := ca.sign(t, -1, hours, "shop.example")
+		writePair(t, filepath.Join(dir, version), "tls", cert, key)
+		link := filepath.Join(dir, "data")
+		if err := os.Symlink(version, link+".new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(link+".new", link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap("v1", 100)
+	s := mustOpen(t, certs.Config{Cert: filepath.Join(dir, "data", "tls.pem"), Key: filepath.Join(dir, "data", "tls.key")}, certs.Options{Every: 5 * time.Millisecond})
+	run(t, s)
+	st := s.Status()[0]
+	if left := st.NotAfter.Sub(st.Due); left < 20*time.Hour || left > 21*time.Hour {
+		t.Errorf("of a life of 101 h the last %v are due, want a fifth", left)
+	}
+	swap("v2", 1000)
+	eventually(t, "the new folder's certificate is served", func() bool { return s.Status()[0].NotAfter.After(st.NotAfter) })
+	if st := s.Status()[0]; st.Error != "" {
+		t.Errorf("status %+v", st)
+	}
+}
+
 // What is not valid yet is taken once it is, although its file does not change.
 func TestAnEarlyCertificateIsTakenInTime(t *testing.T) {
 	ca, dir, c := newSigner(t), t.TempDir(), &clock{}

@@ -258,6 +258,7 @@ func (i *issuer) status() []Status {
 		h.mu.Lock()
 		if h.cert != nil {
 			s.describe(h.cert)
+			s.Due = renewAt(h.cert.Leaf)
 		}
 		s.fail(h.err)
 		s.Next = h.next
