@@ -255,7 +255,8 @@ func plainHost(host string) bool {
 	return host != ""
 }
 
-// mix spreads a hash over all 64 bits, so that a weak one will do (splitmix64's finish).
+// mix spreads a hash over all 64 bits, so that a weak one will do (the finish of
+// splitmix64).
 func mix(x uint64) uint64 {
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9
@@ -264,11 +265,16 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// salt is the FNV-1a hash of a rule's name.
+// salt is a hash of a rule's name, the same on every node.
 func salt(name string) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(name) {
-		h = (h ^ uint64(name[i])) * 1099511628211
+	h := uint64(len(name))
+	for len(name) >= 8 {
+		h = mix(h ^ word(name))
+		name = name[8:]
 	}
-	return h
+	var last uint64
+	for i := range len(name) {
+		last = last<<8 | uint64(name[i])
+	}
+	return mix(h ^ last)
 }

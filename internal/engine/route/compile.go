@@ -2,6 +2,8 @@ package route
 
 import (
 	"fmt"
+	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 )
@@ -37,6 +39,8 @@ type compiler struct {
 	leaves    []*leaf
 	hosts     []*hostTable // those with templates
 	templates map[*hostTable][]template
+	regexps   map[string]*regexp.Regexp // by what the rules say
+	programs  map[string]*syntax.Prog   // of regular expressions that were compared
 }
 
 type template struct {
@@ -54,7 +58,7 @@ func Compile(rules []Rule) (*Table, []Conflict) {
 		exact:    map[string]*hostTable{},
 		suffix:   map[string]*hostTable{},
 	}
-	k := &compiler{t: t, work: maxWork, templates: map[*hostTable][]template{}}
+	k := &compiler{t: t, work: maxWork, templates: map[*hostTable][]template{}, regexps: map[string]*regexp.Regexp{}, programs: map[string]*syntax.Prog{}}
 	byName := make(map[string]int, len(rules))
 	for i := range t.rules {
 		r, c := &t.rules[i], &t.compiled[i]
@@ -96,8 +100,9 @@ func (k *compiler) report(c Conflict) (more bool) {
 // place puts a checked rule into the table.
 func (k *compiler) place(c *compiled) {
 	r := c.rule
-	c.tests = compileTests(r)
+	c.tests = k.tests(r)
 	c.weight = weigh(c.tests)
+	c.asks = len(r.Methods)+len(c.tests) > 0
 	ht := k.t.host(r.Host)
 	var l *leaf
 	switch r.kind() {

@@ -85,7 +85,7 @@ type test struct {
 	mode  mode
 }
 
-func compileTest(c Cond, query bool) (test, error) {
+func (k *compiler) test(c Cond, query bool) test {
 	t := test{name: c.Name, query: query}
 	if !query {
 		t.name = fieldName(c.Name)
@@ -96,34 +96,29 @@ func compileTest(c Cond, query bool) (test, error) {
 	case c.Prefix != "":
 		t.mode, t.want = hasPrefix, c.Prefix
 	case c.Regex != "":
-		re, err := regexp.Compile(whole(c.Regex))
-		if err != nil {
-			return t, err
+		re := k.regexps[c.Regex]
+		if re == nil {
+			re = regexp.MustCompile(whole(c.Regex)) // Check has read it
+			k.regexps[c.Regex] = re
 		}
 		t.mode, t.re = isRegex, re
 	case c.Absent:
 		t.mode = isAbsent
 	}
-	return t, nil
+	return t
 }
 
 // whole makes a regular expression one of the whole value.
 func whole(re string) string { return `\A(?:` + re + `)\z` }
 
-// compileTests makes the tests of a rule that Check has read.
-func compileTests(r *Rule) []test {
+// tests makes the tests of a rule that Check has read.
+func (k *compiler) tests(r *Rule) []test {
 	var out []test
-	for _, side := range []struct {
-		conds []Cond
-		query bool
-	}{{r.Headers, false}, {r.Queries, true}} {
-		for _, c := range side.conds {
-			t, err := compileTest(c, side.query)
-			if err != nil {
-				panic(fmt.Sprintf("route: checked condition %+v: %v", c, err))
-			}
-			out = append(out, t)
-		}
+	for _, c := range r.Headers {
+		out = append(out, k.test(c, false))
+	}
+	for _, c := range r.Queries {
+		out = append(out, k.test(c, true))
 	}
 	return out
 }

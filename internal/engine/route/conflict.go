@@ -69,7 +69,7 @@ func (k *compiler) against(earlier [2][]*compiled, c *compiled) bool {
 				continue
 			}
 			s := c.sample(m, "")
-			if !meet(e, c, s, &k.work) {
+			if !k.meet(e, c, s) {
 				continue
 			}
 			why := "the same path and method"
@@ -108,7 +108,7 @@ func (k *compiler) overlaps(all []template, ht *hostTable) {
 					continue
 				}
 				s := x.c.sample(m, path)
-				if meet(x.c, y.c, s, &k.work) && !k.report(Conflict{
+				if k.meet(x.c, y.c, s) && !k.report(Conflict{
 					A: x.c.rule.id(), B: y.c.rule.id(),
 					Why:     "they overlap and neither is a special case of the other",
 					Example: s.String(), Request: s,
@@ -221,7 +221,7 @@ func (k *compiler) circle(c *compiled) {
 	}
 	s := c.sample(sharedMethod(c.rule, c.rule), "")
 	var h Hit
-	if !meet(c, c, s, &k.work) || !k.t.MatchRequest(&h, s.Host, s.Method, s.Path, s) || h.c != c {
+	if !k.meet(c, c, s) || !k.t.MatchRequest(&h, s.Host, s.Method, s.Path, s) || h.c != c {
 		return
 	}
 	to := d.Path

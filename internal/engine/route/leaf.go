@@ -115,27 +115,54 @@ func (l *leaf) take(s *search, h *Hit) bool {
 	if l == nil {
 		return false
 	}
+	if c := l.rules[0]; !c.asks && s.collect == nil { // the usual leaf
+		h.set(c)
+		return true
+	}
 	if s.collect != nil {
 		*s.collect = append(*s.collect, l.rules...)
 		return false
 	}
-	if l.by != nil {
-		return l.takeByShelf(s, h)
-	}
-	for _, c := range l.rules {
-		if s.fits(h, c) {
-			h.set(c)
-			return true
-		}
-	}
-	return false
+	return l.ask(s, h)
 }
 
-func (l *leaf) takeByShelf(s *search, h *Hit) bool {
+// reader reads a request for the conditions of one leaf. It remembers what it read last:
+// rules of one pattern often ask for one name.
+type reader struct {
+	method string
+	req    Request
+	last   *test
+	value  string
+	ok     bool
+}
+
+// ask is take where methods or conditions decide.
+func (l *leaf) ask(s *search, h *Hit) bool {
+	r := reader{method: s.method, req: s.req}
+	best := len(l.rules)
+	if l.by == nil {
+		for i, c := range l.rules {
+			if r.fits(h, c) {
+				best = i
+				break
+			}
+		}
+	} else {
+		best = l.look(&r, h)
+	}
+	if best == len(l.rules) {
+		return false
+	}
+	h.set(l.rules[best])
+	return true
+}
+
+// look gives the first rule that fits by way of the shelves, or the number of rules.
+func (l *leaf) look(r *reader, h *Hit) int {
 	best := int32(len(l.rules))
 	for i := range l.by {
 		sh := &l.by[i]
-		value, ok := s.read(sh.key)
+		value, ok := r.read(sh.key)
 		if !ok {
 			continue
 		}
@@ -144,23 +171,18 @@ func (l *leaf) takeByShelf(s *search, h *Hit) bool {
 			var buf [128]byte
 			list = sh.rules[string(appendUnescaped(buf[:0], value))]
 		}
-		best = s.first(h, l, list, best)
+		best = l.first(r, h, list, best)
 	}
-	best = s.first(h, l, l.loose, best)
-	if int(best) == len(l.rules) {
-		return false
-	}
-	h.set(l.rules[best])
-	return true
+	return int(l.first(r, h, l.loose, best))
 }
 
 // first gives the first rule of list before best that fits, or best.
-func (s *search) first(h *Hit, l *leaf, list []int32, best int32) int32 {
+func (l *leaf) first(r *reader, h *Hit, list []int32, best int32) int32 {
 	for _, at := range list {
 		if at >= best {
 			break
 		}
-		if s.fits(h, l.rules[at]) {
+		if r.fits(h, l.rules[at]) {
 			return at
 		}
 	}
@@ -172,32 +194,31 @@ func (h *Hit) set(c *compiled) {
 }
 
 // fits says whether a rule of this path takes the request.
-func (s *search) fits(h *Hit, c *compiled) bool {
-	if len(c.rule.Methods) > 0 && !c.rule.accepts(s.method) {
-		if !h.MethodMiss && s.holds(c.tests) {
+func (r *reader) fits(h *Hit, c *compiled) bool {
+	if len(c.rule.Methods) > 0 && !c.rule.accepts(r.method) {
+		if !h.MethodMiss && r.holds(c.tests) {
 			h.MethodMiss = true
 		}
 		return false
 	}
-	return len(c.tests) == 0 || s.holds(c.tests)
+	return len(c.tests) == 0 || r.holds(c.tests)
 }
 
-func (s *search) holds(tests []test) bool {
+func (r *reader) holds(tests []test) bool {
 	for i := range tests {
 		t := &tests[i]
-		if value, ok := s.read(t); !t.holds(value, ok) {
+		if value, ok := r.read(t); !t.holds(value, ok) {
 			return false
 		}
 	}
 	return true
 }
 
-// read gives what a condition is about, and remembers it for the next one.
-func (s *search) read(t *test) (value string, ok bool) {
-	if s.last != nil && s.last.query == t.query && s.last.name == t.name {
-		return s.lastValue, s.lastOK
+// read gives what a condition is about.
+func (r *reader) read(t *test) (value string, ok bool) {
+	if r.last == nil || r.last.query != t.query || r.last.name != t.name {
+		r.value, r.ok = t.read(r.req)
+		r.last = t
 	}
-	value, ok = t.read(s.req)
-	s.last, s.lastValue, s.lastOK = t, value, ok
-	return value, ok
+	return r.value, r.ok
 }

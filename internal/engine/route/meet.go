@@ -49,12 +49,12 @@ func (s *Sample) String() string {
 }
 
 // meet fills the headers and the query of a sample so that all conditions of both rules
-// hold, or says that there is no such request. It costs work, in steps.
-func meet(a, b *compiled, s *Sample, work *int) bool {
+// hold, or says that there is no such request. It costs work.
+func (k *compiler) meet(a, b *compiled, s *Sample) bool {
 	var query []string
 	s.Headers, s.RawQuery = nil, ""
 	add := func(x, y *test) bool {
-		v, absent, ok := common(x, y, work)
+		v, absent, ok := k.common(x, y)
 		switch {
 		case !ok:
 			return false
@@ -91,7 +91,7 @@ func (c *compiled) same(x *test) *test {
 }
 
 // common gives a value for which both conditions hold, or absent; y may be nil.
-func common(x, y *test, work *int) (value string, absent, ok bool) {
+func (k *compiler) common(x, y *test) (value string, absent, ok bool) {
 	if y == nil {
 		y = x
 	}
@@ -107,7 +107,7 @@ func common(x, y *test, work *int) (value string, absent, ok bool) {
 	case y.mode == isValue:
 		return y.want, false, y.fulfils(x)
 	case x.mode == isRegex:
-		v, ok := intersect(x.program(), y.program(), work)
+		v, ok := intersect(k.program(x), k.program(y), &k.work)
 		return v, false, ok
 	case x.mode == isPresent:
 		return "1", false, true
@@ -125,8 +125,8 @@ func (t *test) fulfils(u *test) bool {
 	return len(t.want) <= maxRegexValue && u.re.MatchString(t.want)
 }
 
-// program gives the condition as a regular expression's program.
-func (t *test) program() *syntax.Prog {
+// program gives the condition as a regular expression's program. Each is made once.
+func (k *compiler) program(t *test) *syntax.Prog {
 	text := `(?s).*`
 	switch t.mode {
 	case isRegex:
@@ -134,10 +134,14 @@ func (t *test) program() *syntax.Prog {
 	case hasPrefix:
 		text = `(?s)\A` + regexp.QuoteMeta(t.want) + `.*\z`
 	}
+	if p := k.programs[text]; p != nil {
+		return p
+	}
 	re, err := syntax.Parse(text, syntax.Perl)
 	if err == nil {
 		var p *syntax.Prog
 		if p, err = syntax.Compile(re.Simplify()); err == nil {
+			k.programs[text] = p
 			return p
 		}
 	}

@@ -325,6 +325,7 @@ func FuzzCompile(f *testing.F) {
 	f.Add(uint64(1), `[{"name":"a","path":"/","upstream":"u","headers":[{"name":"X","regex":"a*"}]},{"name":"b","path":"/","upstream":"u","headers":[{"name":"x","prefix":"a"}]}]`)
 	f.Add(uint64(2), `[{"name":"a","path":"/{x}","kind":"template","redirect":{"path":"/y/{x}"},"queries":[{"name":"","value":"%"}]}]`)
 	f.Add(uint64(3), `[{"name":"a","path":"/a","split":[{"upstream":"u","weight":1}],"request":{"set":[{"name":"X","value":"y"}]},"mirror":{"upstream":"m","percent":5}}]`)
+	f.Add(uint64(4), `[{"name":"a","path":"/","upstream":"u"},{}]`)
 	f.Fuzz(func(t *testing.T, seed uint64, text string) {
 		realConflicts(t, randomRules(rand.New(rand.NewPCG(seed, 4)), 12))
 		var rules []Rule

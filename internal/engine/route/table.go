@@ -23,6 +23,7 @@ type compiled struct {
 	names    []string // of the variables
 	tests    []test
 	weight   uint64 // of the tests, see weigh
+	asks     bool   // has methods or tests
 	rewrite  []piece
 	redirect []piece
 }
@@ -50,11 +51,6 @@ type search struct {
 	path    string
 	req     Request      // nil: no header, no query
 	collect *[]*compiled // set: collect every rule of host and path instead
-
-	// What was read last of the request: rules of one pattern often ask for one name.
-	last      *test
-	lastValue string
-	lastOK    bool
 }
 
 // Rules gives the rules in the order of Compile; not to be changed.

@@ -9,6 +9,9 @@ import (
 // directly, not the compiled tables: the plain reference for Match.
 func (t *Table) why(i int, host, path string) string {
 	r := &t.rules[i]
+	if !strings.HasPrefix(path, "/") {
+		return "path does not begin with /"
+	}
 	if s, ok := strings.CutPrefix(r.Host, "*."); ok {
 		if !strings.HasSuffix(host, "."+s) {
 			return fmt.Sprintf("host %q is not below %s", host, s)
