@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -82,10 +83,16 @@ func (c Cond) plainly(value string, ok bool) bool {
 	case c.Prefix != "":
 		return strings.HasPrefix(value, c.Prefix)
 	case c.Regex != "":
-		return len(value) <= maxRegexValue && regexp.MustCompile("^(?:"+c.Regex+")$").MatchString(value)
+		re, ok := plainRegexps.Load(c.Regex)
+		if !ok {
+			re, _ = plainRegexps.LoadOrStore(c.Regex, regexp.MustCompile("^(?:"+c.Regex+")$"))
+		}
+		return len(value) <= maxRegexValue && re.(*regexp.Regexp).MatchString(value)
 	}
 	return true
 }
+
+var plainRegexps sync.Map
 
 // specificity is that of a rule's conditions, the weightiest part first.
 func specificity(r *Rule) [4]int {
