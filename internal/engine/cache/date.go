@@ -7,10 +7,16 @@ const imfDate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 var oldDates = [...]string{"Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC}
 
-// parseDate gives seconds since 1970.
+// parseDate gives seconds since 1970. It tries no form that the length rules out: a failed
+// parse allocates its error.
 func parseDate(s string) (int64, bool) {
-	if t, err := time.Parse(imfDate, s); err == nil {
-		return t.Unix(), true
+	if len(s) < len(time.ANSIC) || len(s) > len("Wednesday, 02-Jan-06 15:04:05 GMT") {
+		return 0, false
+	}
+	if len(s) == len(imfDate) {
+		if t, err := time.Parse(imfDate, s); err == nil {
+			return t.Unix(), true
+		}
 	}
 	for _, layout := range oldDates {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -163,7 +163,7 @@ func (e *Entry) fits(r *Request, a *asked) bool {
 
 func (e *Entry) sameVariant(r *Request) bool {
 	for i := range e.vary {
-		if variantOf(r.Fields, e.vary[i].name) != e.vary[i].value {
+		if !isVariant(r.Fields, e.vary[i].name, e.vary[i].value) {
 			return false
 		}
 	}

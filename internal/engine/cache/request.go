@@ -14,7 +14,7 @@ type asked struct {
 // read looks through r. The request's own no-store also forbids the look-up: who wants no
 // trace of the request does not want an old answer either.
 func (r *Request) read() asked {
-	a := asked{ctl: parseControl(r.Fields)}
+	a := asked{ctl: silent()}
 	pragma := false
 	for i := range r.Fields {
 		f := &r.Fields[i]
@@ -42,6 +42,9 @@ func (r *Request) read() asked {
 			switch {
 			case same(f.Name, "Authorization"):
 				a.auth = true
+			case same(f.Name, "Cache-Control"):
+				a.ctl.said = true
+				a.ctl.read(f.Value)
 			case same(f.Name, "If-None-Match"):
 				a.cond = true
 			}
@@ -148,7 +151,7 @@ func variantOf(f Fields, name string) string {
 		return "\x00"
 	}
 	v := f.Joined(name)
-	if name == "accept-encoding" || name == "accept-language" || name == "accept-charset" {
+	if folded(name) {
 		v = strings.ToLower(v)
 	}
 	if !strings.ContainsAny(v, " \t") {
@@ -157,12 +160,42 @@ func variantOf(f Fields, name string) string {
 	if strings.IndexByte(v, ',') < 0 || strings.IndexByte(v, '"') >= 0 {
 		return trim(v)
 	}
-	var b strings.Builder
-	for m := range strings.SplitSeq(v, ",") {
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(trim(m))
+	parts := strings.Split(v, ",")
+	for i := range parts {
+		parts[i] = trim(parts[i])
 	}
-	return b.String()
+	return strings.Join(parts, ",")
+}
+
+func folded(name string) bool {
+	return name == "accept-encoding" || name == "accept-language" || name == "accept-charset"
+}
+
+// isVariant says whether variantOf(f, name) is want, in the usual case without building it.
+func isVariant(f Fields, name, want string) bool {
+	v, lines := "", 0
+	for i := range f {
+		if same(f[i].Name, name) {
+			v = f[i].Value
+			lines++
+		}
+	}
+	switch {
+	case lines == 0:
+		return want == "\x00"
+	case lines > 1 || strings.IndexByte(v, '"') >= 0:
+		return variantOf(f, name) == want
+	}
+	fold := folded(name)
+	for {
+		m, rest, more := strings.Cut(v, ",")
+		w, wrest, wmore := strings.Cut(want, ",")
+		if m = trim(m); m != w && !(fold && strings.ToLower(m) == w) || more != wmore {
+			return false
+		}
+		if !more {
+			return true
+		}
+		v, want = rest, wrest
+	}
 }
