@@ -128,52 +128,57 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add([]byte(bigHead), uint16(300))
 	f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: 1\r\n\r\nGET "), uint16(80))
-	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
-		b := in[:len(in):len(in)]
-		var r Request
-		err := r.Parse(b, Limits{})
-		checkCut(t, new(Request), b, int(cut), told(&r, b, err), err)
-		if err != nil {
-			return
+	f.Fuzz(func(t *testing.T, in []byte, cut uint16) { checkRequest(t, in, int(cut)) })
+}
+
+// checkRequest says whether in is read the same whole and in pieces, and if it is taken
+// whether net/http reads it the same and what is sent on is read the same.
+func checkRequest(t *testing.T, in []byte, cut int) (taken bool) {
+	b := in[:len(in):len(in)]
+	var r Request
+	err := r.Parse(b, Limits{})
+	checkCut(t, new(Request), b, cut, told(&r, b, err), err)
+	if err != nil {
+		return false
+	}
+	checkSpans(t, &r.Head, b, r.Method, r.Target, r.Path, r.Query, r.Host, r.Hostname, r.Upgrade)
+	left := bufio.NewReaderSize(bytes.NewReader(in), 64<<10)
+	theirs, err := http.ReadRequest(left)
+	target := string(r.Target.In(b))
+	if err != nil {
+		if foreignTarget(target) || badAnnouncement(&r.Head, b) {
+			return true
 		}
-		checkSpans(t, &r.Head, b, r.Method, r.Target, r.Path, r.Query, r.Host, r.Hostname, r.Upgrade)
-		left := bufio.NewReaderSize(bytes.NewReader(in), 64<<10)
-		theirs, err := http.ReadRequest(left)
-		target := string(r.Target.In(b))
-		if err != nil {
-			if foreignTarget(target) || badAnnouncement(&r.Head, b) {
-				return
-			}
-			t.Fatalf("%q: net/http refuses it: %v", in, err)
-		}
-		if theirs.Method != string(r.Method.In(b)) || theirs.RequestURI != target || theirs.ProtoMajor != 1 || theirs.ProtoMinor != r.Minor ||
-			!strings.EqualFold(theirs.Host, string(r.Host.In(b))) {
-			t.Fatalf("%q: we read %s, net/http %s %s %s HTTP/%d.%d", in, r.say(b), theirs.Method, theirs.RequestURI, theirs.Host, theirs.ProtoMajor, theirs.ProtoMinor)
-		}
-		if theirs.URL.EscapedPath() != string(r.Path.In(b)) && theirs.URL.Path != string(r.Path.In(b)) && theirs.URL.RawPath == "" {
-			t.Fatalf("%q: our path is %q, net/http's %q", in, r.Path.In(b), theirs.URL.EscapedPath())
-		}
-		if theirs.URL.RawQuery != string(r.Query.In(b)) || theirs.URL.ForceQuery != (r.HasQuery && r.Query.Len == 0) {
-			t.Fatalf("%q: our query is %q, net/http's %q", in, r.Query.In(b), theirs.URL.RawQuery)
-		}
-		if chunked := len(theirs.TransferEncoding) > 0; chunked != r.Chunked || !chunked && theirs.ContentLength != max(0, r.ContentLength) || theirs.Close == r.KeepAlive {
-			t.Fatalf("%q: we read %s; net/http chunked %v, length %d, close %v", in, r.say(b), chunked, theirs.ContentLength, theirs.Close)
-		}
-		if err := oracleFields(&r.Head, b, theirs.Header); err != nil {
-			t.Fatalf("%q: %v", in, err)
-		}
-		kind := NoBody
-		switch {
-		case r.Chunked:
-			kind = InChunks
-		case r.ContentLength > 0:
-			kind = Sized
-		}
-		if err := oracleBody(kind, r.ContentLength, b[r.Len:], theirs.Body, left); err != nil {
-			t.Fatalf("%q: %v", in, err)
-		}
-		sentOn(t, &r, b)
-	})
+		t.Fatalf("%q: net/http refuses it: %v", in, err)
+	}
+	if theirs.Method != string(r.Method.In(b)) || theirs.RequestURI != target || theirs.ProtoMajor != 1 || theirs.ProtoMinor != r.Minor ||
+		!strings.EqualFold(theirs.Host, string(r.Host.In(b))) {
+		t.Fatalf("%q: we read %s, net/http %s %s %s HTTP/%d.%d", in, r.say(b), theirs.Method, theirs.RequestURI, theirs.Host, theirs.ProtoMajor, theirs.ProtoMinor)
+	}
+	if theirs.URL.EscapedPath() != string(r.Path.In(b)) && theirs.URL.Path != string(r.Path.In(b)) && theirs.URL.RawPath == "" {
+		t.Fatalf("%q: our path is %q, net/http's %q", in, r.Path.In(b), theirs.URL.EscapedPath())
+	}
+	if theirs.URL.RawQuery != string(r.Query.In(b)) || theirs.URL.ForceQuery != (r.HasQuery && r.Query.Len == 0) {
+		t.Fatalf("%q: our query is %q, net/http's %q", in, r.Query.In(b), theirs.URL.RawQuery)
+	}
+	if chunked := len(theirs.TransferEncoding) > 0; chunked != r.Chunked || !chunked && theirs.ContentLength != max(0, r.ContentLength) || theirs.Close == r.KeepAlive {
+		t.Fatalf("%q: we read %s; net/http chunked %v, length %d, close %v", in, r.say(b), chunked, theirs.ContentLength, theirs.Close)
+	}
+	if err := oracleFields(&r.Head, b, theirs.Header); err != nil {
+		t.Fatalf("%q: %v", in, err)
+	}
+	kind := NoBody
+	switch {
+	case r.Chunked:
+		kind = InChunks
+	case r.ContentLength > 0:
+		kind = Sized
+	}
+	if err := oracleBody(kind, r.ContentLength, b[r.Len:], theirs.Body, left); err != nil {
+		t.Fatalf("%q: %v", in, err)
+	}
+	sentOn(t, &r, b)
+	return true
 }
 
 // checkCut reads in piece by piece and compares with what the whole of it gave. A fault
@@ -256,48 +261,52 @@ func FuzzResponse(f *testing.F) {
 	}
 	f.Add([]byte(answerHead), uint16(50), false)
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: 1\r\n\r\nHTTP/1.1 "), uint16(60), false)
-	f.Fuzz(func(t *testing.T, in []byte, cut uint16, head bool) {
-		b := in[:len(in):len(in)]
-		var r Response
-		err := r.Parse(b, Limits{})
-		checkCut(t, new(Response), b, int(cut), told(&r, b, err), err)
-		if err != nil {
-			return
+	f.Fuzz(func(t *testing.T, in []byte, cut uint16, head bool) { checkAnswer(t, in, int(cut), head) })
+}
+
+// checkAnswer is checkRequest for an answer, to HEAD if head is set.
+func checkAnswer(t *testing.T, in []byte, cut int, head bool) (taken bool) {
+	b := in[:len(in):len(in)]
+	var r Response
+	err := r.Parse(b, Limits{})
+	checkCut(t, new(Response), b, cut, told(&r, b, err), err)
+	if err != nil {
+		return false
+	}
+	checkSpans(t, &r.Head, b, r.Reason, r.Upgrade)
+	method := "GET"
+	if head {
+		method = "HEAD"
+	}
+	left := bufio.NewReaderSize(bytes.NewReader(in), 64<<10)
+	theirs, err := http.ReadResponse(left, &http.Request{Method: method})
+	if err != nil {
+		if badAnnouncement(&r.Head, b) {
+			return true
 		}
-		checkSpans(t, &r.Head, b, r.Reason, r.Upgrade)
-		method := "GET"
-		if head {
-			method = "HEAD"
-		}
-		left := bufio.NewReaderSize(bytes.NewReader(in), 64<<10)
-		theirs, err := http.ReadResponse(left, &http.Request{Method: method})
-		if err != nil {
-			if badAnnouncement(&r.Head, b) {
-				return
-			}
-			t.Fatalf("%q: net/http refuses it: %v", in, err)
-		}
-		reason := strings.Trim(strings.TrimPrefix(theirs.Status, fmt.Sprint(r.Status)), " \t")
-		if theirs.StatusCode != r.Status || theirs.ProtoMajor != 1 || theirs.ProtoMinor != r.Minor || reason != strings.Trim(string(r.Reason.In(b)), " \t") {
-			t.Fatalf("%q: we read %s, net/http %q HTTP/%d.%d", in, r.say(b), theirs.Status, theirs.ProtoMajor, theirs.ProtoMinor)
-		}
-		if err := oracleFields(&r.Head, b, theirs.Header); err != nil {
+		t.Fatalf("%q: net/http refuses it: %v", in, err)
+	}
+	reason := strings.Trim(strings.TrimPrefix(theirs.Status, fmt.Sprint(r.Status)), " \t")
+	if theirs.StatusCode != r.Status || theirs.ProtoMajor != 1 || theirs.ProtoMinor != r.Minor || reason != strings.Trim(string(r.Reason.In(b)), " \t") {
+		t.Fatalf("%q: we read %s, net/http %q HTTP/%d.%d", in, r.say(b), theirs.Status, theirs.ProtoMajor, theirs.ProtoMinor)
+	}
+	if err := oracleFields(&r.Head, b, theirs.Header); err != nil {
+		t.Fatalf("%q: %v", in, err)
+	}
+	kind := r.Body(head)
+	if kind == Sized && theirs.ContentLength != r.ContentLength || kind == InChunks && !slices.Equal(theirs.TransferEncoding, []string{"chunked"}) ||
+		kind == UntilClose && (theirs.ContentLength != -1 || theirs.TransferEncoding != nil) {
+		t.Fatalf("%q: we read %s; net/http %v, length %d", in, r.say(b), theirs.TransferEncoding, theirs.ContentLength)
+	}
+	if kind != UntilClose && r.KeepAlive && theirs.Close {
+		t.Fatalf("%q: we would use the connection again, net/http would not", in)
+	}
+	if kind != UntilClose || r.Status != 101 {
+		if err := oracleBody(kind, r.ContentLength, b[r.Len:], theirs.Body, left); err != nil {
 			t.Fatalf("%q: %v", in, err)
 		}
-		kind := r.Body(head)
-		if kind == Sized && theirs.ContentLength != r.ContentLength || kind == InChunks && !slices.Equal(theirs.TransferEncoding, []string{"chunked"}) ||
-			kind == UntilClose && (theirs.ContentLength != -1 || theirs.TransferEncoding != nil) {
-			t.Fatalf("%q: we read %s; net/http %v, length %d", in, r.say(b), theirs.TransferEncoding, theirs.ContentLength)
-		}
-		if kind != UntilClose && r.KeepAlive && theirs.Close {
-			t.Fatalf("%q: we would use the connection again, net/http would not", in)
-		}
-		if kind != UntilClose || r.Status != 101 {
-			if err := oracleBody(kind, r.ContentLength, b[r.Len:], theirs.Body, left); err != nil {
-				t.Fatalf("%q: %v", in, err)
-			}
-		}
-	})
+	}
+	return true
 }
 
 func FuzzChunks(f *testing.F) {
