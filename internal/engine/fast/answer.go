@@ -171,7 +171,7 @@ func (r *request) grpc(v []byte) {
 func (r *request) stream(uc *upConn, kind h1.Body, as framing) error {
 	c, w := r.c, r.c.w
 	buf := w.up
-	if kind != h1.Sized || r.sized > bufferSize {
+	if kind != h1.Sized || r.sized > int64(len(w.up)) {
 		large := big.Get().(*[64 << 10]byte)
 		defer big.Put(large)
 		buf = large[:]

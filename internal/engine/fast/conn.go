@@ -135,7 +135,7 @@ func (c *conn) unread(b []byte) {
 	w := c.w
 	rest := w.in[w.r:w.w]
 	if need := len(b) + len(rest); need > len(w.in) {
-		grown := make([]byte, max(need, bufferSize))
+		grown := make([]byte, max(need, inSize))
 		copy(grown[len(b):], rest)
 		w.in = grown
 	} else {

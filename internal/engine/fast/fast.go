@@ -178,11 +178,16 @@ type work struct {
 	answer h1.Chunks // of the answer
 }
 
-// bufferSize is a read buffer: a head of the usual size and what comes with it.
-const bufferSize = 16 << 10
+// The buffers of a work: for a head of the usual size and what comes with it. They grow
+// up to maxKept where more comes, and are kept so.
+const (
+	inSize  = 4 << 10
+	upSize  = 8 << 10
+	maxKept = 16 << 10
+)
 
 var works = sync.Pool{New: func() any {
-	return &work{in: make([]byte, bufferSize), out: make([]byte, 0, bufferSize), up: make([]byte, bufferSize)}
+	return &work{in: make([]byte, inSize), out: make([]byte, 0, inSize), up: make([]byte, upSize)}
 }}
 
 func take() *work { return works.Get().(*work) }
@@ -190,11 +195,14 @@ func take() *work { return works.Get().(*work) }
 // put gives w back. Buffers that grew are let go.
 func put(w *work) {
 	w.r, w.w, w.ur, w.uw = 0, 0, 0, 0
-	if len(w.in) > bufferSize {
-		w.in = make([]byte, bufferSize)
+	if len(w.in) > maxKept {
+		w.in = make([]byte, inSize)
 	}
-	if cap(w.out) > 4*bufferSize {
-		w.out = make([]byte, 0, bufferSize)
+	if len(w.up) > maxKept {
+		w.up = make([]byte, upSize)
+	}
+	if cap(w.out) > 2*maxKept {
+		w.out = make([]byte, 0, inSize)
 	}
 	w.req.Reset()
 	w.x = flow.Exchange{}

@@ -184,7 +184,16 @@ func (s *Server) dial(e *flow.Endpoint, u *flow.Upstream) (*upConn, error) {
 		ctx, cancel = context.WithTimeout(s.ctx, d)
 	}
 	defer cancel()
-	nc, err := s.o.Dial(ctx, "tcp", e.Address)
+	// On a goroutine of its own, because dialling is deep: else it would double the stack
+	// with which the connection then waits (8 KB for 4).
+	var nc net.Conn
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		nc, err = s.o.Dial(ctx, "tcp", e.Address)
+	}()
+	<-done
 	if err != nil {
 		return nil, err
 	}
