@@ -198,12 +198,10 @@ func (s *sim) settle(c *call) {
 
 // look finds the waiters that were decided.
 func (s *sim) look() {
-	for again := true; again; {
-		again = false
+	for int(s.l.state.Load()>>waitingShift&waitingMask) < len(s.waiting) {
 		for _, c := range s.waiting {
 			if len(c.w.Decided()) > 0 {
 				s.settle(c)
-				again = true
 				break
 			}
 		}
