@@ -96,6 +96,29 @@ func TestNothingIsLeftOver(t *testing.T) {
 	}
 }
 
+// A head that comes byte by byte is tried a few times for each line, not once for each byte.
+func TestFewTries(t *testing.T) {
+	for _, in := range []string{
+		"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 16000) + "\r\n\r\n",
+		"GET /" + strings.Repeat("y", 8000) + " HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", 99) + "\r\n",
+	} {
+		var r Request
+		tries, last := 0, -1
+		for n := 1; n <= len(in); n++ {
+			if err := r.Parse([]byte(in[:n]), Limits{}); (err == nil) != (n == len(in)) {
+				t.Fatalf("%.60q at %d: %v", in, n, err)
+			}
+			if r.tried != last {
+				tries, last = tries+1, r.tried
+			}
+		}
+		if most := 16 * (1 + strings.Count(in, "\n")); tries > most {
+			t.Errorf("%.60q was tried %d times, want at most %d", in, tries, most)
+		}
+	}
+}
+
 // Limits are kept to the byte, and to the field.
 func TestLimits(t *testing.T) {
 	head := func(n int) string {

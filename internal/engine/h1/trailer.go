@@ -19,7 +19,6 @@ func (c *Chunks) keep(in []byte) (part, int, error) {
 		}
 		return c.fail(bad)
 	}
-	c.kept = c.kept[:end]
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if f.ID.has(noTrailer) {
