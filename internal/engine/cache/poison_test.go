@@ -182,6 +182,12 @@ func TestCacheStatus(t *testing.T) {
 			t.Errorf("%s %s %q after %d s: %q, want %q", c.method, c.target, c.head, c.after, g.status, c.want)
 		}
 	}
+	e := cache.NewEntry(&cache.Request{}, &cache.Answer{Status: 200, Fields: lines("Cache-Control: max-age=10"), Asked: start, Came: start})
+	for after, want := range map[time.Duration]string{9500 * time.Millisecond: "stoa; hit; ttl=0", 10*time.Second + 1: "stoa; hit; ttl=-1", 11 * time.Second: "stoa; hit; ttl=-1"} {
+		if got := string(cache.Status{Hit: true, Entry: e}.Append(nil, start+int64(after))); got != want {
+			t.Errorf("after %s: %q, want %q", after, got, want)
+		}
+	}
 	s := cache.Status{Forwarded: cache.URIMiss, Collapsed: true}
 	if got := string(s.Append(nil, start)); got != "stoa; fwd=uri-miss; collapsed" {
 		t.Errorf("collapsed: %q", got)

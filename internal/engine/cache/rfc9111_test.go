@@ -139,6 +139,8 @@ func TestSection42Freshness(t *testing.T) {
 		{"empty is stale", "Cache-Control: max-age=", 30, false},
 		{"garbage after the number is stale", "Cache-Control: max-age=60 x", 30, false},
 		{"huge", "Cache-Control: max-age=99999999999999999999999", 1 << 30, true},
+		{"garbage after the quote is stale", "Cache-Control: max-age=\"60\" x", 30, false},
+		{"another quote after the quote is stale", "Cache-Control: max-age=\"60\"\"1\"", 30, false},
 		{"another name that ends so", "Cache-Control: x-max-age=60", 30, false},
 		{"Age of upstream counts", "Cache-Control: max-age=60\nAge: 50", 15, false},
 		{"Age of upstream, still fresh", "Cache-Control: max-age=60\nAge: 50", 5, true},
@@ -198,6 +200,7 @@ func TestSection424Stale(t *testing.T) {
 		{"nor s-maxage", cache.Config{StaleIfError: time.Minute}, "Cache-Control: s-maxage=10", "", 20, fails, "sorry"},
 		{"s-maxage that allows it", cache.Config{}, "Cache-Control: s-maxage=10, stale-if-error=60", "", 20, fails, "one"},
 		{"nor no-cache", cache.Config{StaleIfError: time.Minute}, "Cache-Control: no-cache\nETag: \"a\"", "", 1, fails, "sorry"},
+		{"nor no-cache, though it be fresh", cache.Config{StaleIfError: time.Minute}, "Cache-Control: no-cache, max-age=60\nETag: \"a\"", "", 1, fails, "sorry"},
 		{"a reload that fails gets the fresh one", cache.Config{StaleIfError: time.Minute}, "Cache-Control: max-age=10", "Cache-Control: no-cache", 5, fails, "one"},
 		{"the route's bound on freshness", cache.Config{MaxAge: 5 * time.Second}, "Cache-Control: max-age=10", "", 7, fails, "sorry"},
 	} {
@@ -463,6 +466,9 @@ func TestInvalidationReachesWhatIsOnItsWay(t *testing.T) {
 	}
 	if got := store("x", start+4); got != cache.Outdated {
 		t.Errorf("asked for before the change: %v", got)
+	}
+	if got := store("x", start+5); got != cache.Outdated {
+		t.Errorf("asked for as it changed: %v", got)
 	}
 	if got := store("x", start+6); got != cache.OK {
 		t.Errorf("asked for after the change: %v", got)
