@@ -129,14 +129,15 @@ func run(o *options) error {
 		defer os.RemoveAll(dir)
 	}
 	b := &bench{o: o, dir: dir, peers: peers, cells: choose(o, only)}
-	stopped := make(chan os.Signal, 1)
-	signal.Notify(stopped, syscall.SIGINT, syscall.SIGTERM)
+	stopped := make(chan os.Signal, 1) // the first is enough
+	// A closed pipe too: who no longer listens has left, and proxies must not stay behind.
+	signal.Notify(stopped, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	b.stopped = stopped
 	defer b.stop()
 	if err := b.start(); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "measuring %d cells of %d peers, %d times: about %s, if the machine is calm\n", len(b.cells), len(b.peers), o.Repeats, b.estimate().Round(time.Minute))
+	fmt.Fprintf(os.Stderr, "measuring %d cells of %d peers, %d times: about %s, if the machine is calm\n", len(b.cells), len(b.peers), o.Repeats, b.estimate().Round(10*time.Second))
 	err = b.measureAll()
 	if err == nil && o.profile != "" {
 		err = b.profiles()
