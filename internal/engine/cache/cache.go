@@ -15,7 +15,8 @@
 //
 // What decides is pure: it reads requests and answers through Fields and takes the time as
 // an argument, in nanoseconds of the wall clock since 1970, because Date and Expires are
-// dates. A clock that is set back makes answers younger by as much, no worse. No goroutine, no clock, no I/O, nothing of net/http: both HTTP engines use it.
+// dates. A clock that is set back makes answers younger by as much, no worse. No goroutine,
+// no clock, no I/O, nothing of net/http: both HTTP engines use it.
 //
 // This is a shared cache. The key is host and target exactly as routed, byte for byte: the
 // order of a query and the spelling of a path make a difference, and nothing a caller
@@ -120,8 +121,8 @@ type Request struct {
 	Method string
 	Key    Key
 	Class  string // who may share an answer, by the router's judgement: route, caller; "" for all. Invalidation reaches every class
-	Fields Fields
-	Body   bool // has one
+	Fields Fields // as they are forwarded, but for what is added here: at the edge without what is not believed
+	Body   bool   // has one
 }
 
 // Answer is the head of an answer of the service. Its strings need not outlive the call.

@@ -27,8 +27,10 @@ func (g *LastGood) Wants(r *Request, a *Answer, maxAge time.Duration) Why {
 		return w
 	}
 	q := r.read()
-	if e, _ := g.shelf.find(r, &q); e != nil && a.Came-e.came < int64(min(maxAge/16, time.Second)) {
-		return Recent
+	if e, _ := g.shelf.find(r, &q); e != nil {
+		if d := a.Came - e.came; d >= 0 && d < int64(min(maxAge/16, time.Second)) {
+			return Recent
+		}
 	}
 	return OK
 }

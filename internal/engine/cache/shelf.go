@@ -14,9 +14,13 @@ const (
 	marks       = 256 // of invalidations, per shard
 )
 
-// setBack is how far in the future what was seen before may lie: further on, the clock was
-// set back, and no order can be read from it.
-const setBack = int64(time.Hour)
+// How far in the future what was seen before may lie: an invalidation, for a body that was
+// long on its way; an answer that overtook another. Further on, the clock was set back,
+// and no order can be read from it.
+const (
+	setBack   = int64(time.Hour)
+	overtaken = int64(time.Minute)
+)
 
 // A shelf holds entries under their keys within a bound of bytes. Safe for concurrent use.
 type shelf struct {
@@ -96,7 +100,7 @@ func (s *shelf) put(e *Entry) Why {
 	for i := 0; i < len(fam); i++ {
 		if old := fam[i]; old.e.replaces(e) {
 			// A newer answer may have overtaken this one.
-			if d := old.e.came - e.came; d > 0 && d < setBack {
+			if d := old.e.came - e.came; d > 0 && d < overtaken {
 				sh.mu.Unlock()
 				return Outdated
 			}

@@ -127,7 +127,7 @@ func TestOvertaken(t *testing.T) {
 		t.Error("the earlier took the place of the later")
 	}
 	_, e := entryOf("/", 3)
-	e.came -= 2 * setBack
+	e.came -= 2 * overtaken
 	if got := s.put(e); got != OK {
 		t.Errorf("after the clock was set back: %v", got)
 	}

@@ -167,6 +167,7 @@ func (s *Store) Take(c *Config, r *Request, l *Look, a *Answer) Taken {
 		n, whole := e.freshened(r, a)
 		if n == nil {
 			s.shelf.drop(e)
+			l.Entry = nil // so that the next request has no conditions
 			return Taken{Do: Again}
 		}
 		get := *r

@@ -131,7 +131,6 @@ func (w *world) forward(r *cache.Request, l *cache.Look, st *cache.Status) given
 				w.t.Fatal("asked to forward again twice")
 			}
 			out = r.Fields
-			l.Entry = nil
 			continue
 		case cache.Answered:
 			st.Entry = t.Entry
