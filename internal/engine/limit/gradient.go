@@ -126,7 +126,13 @@ func (g *gradient) learn(short, pace float64) {
 
 // idle lets a limit sink that is far above what is used, if the service is slow: where an
 // answer takes a second, a burst of a hundred is a backlog that nobody waits for.
+//
+// A limit that timeouts have brought below its least comes back.
 func (g *gradient) idle(w window) {
+	if g.limit < g.min {
+		g.limit = min(g.limit+headroom, g.min)
+		return
+	}
 	to := max(g.initial*min(1, brisk/g.usual), spare*float64(w.peak), g.min)
 	if to < g.limit {
 		g.limit += (to - g.limit) * min(1, w.span/sinkTime)
