@@ -9,8 +9,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -274,5 +276,29 @@ func TestLeavesAreRenewed(t *testing.T) {
 	}
 	if last, _ := s.GetCertificate(hello); last.Leaf.NotAfter.After(s.Status()[0].NotAfter) {
 		t.Error("a leaf outlives its root")
+	}
+}
+
+// net/http's own server takes the configuration as it is, and speaks HTTP/2 with it.
+func TestServesHTTP2(t *testing.T) {
+	s := mustOpen(t, certs.Config{Dev: true}, certs.Options{Dir: t.TempDir()})
+	_, pool := rootOf(t, s)
+	l := listen(t, "127.0.0.1:0")
+	web := &http.Server{TLSConfig: s.TLS(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte(r.Proto)) })}
+	done := make(chan struct{})
+	go func() { web.ServeTLS(l, "", ""); close(done) }()
+	defer func() { web.Close(); <-done }()
+	for _, http2 := range []bool{false, true} {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: http2}
+		resp, err := (&http.Client{Transport: transport, Timeout: patience}).Get("https://" + l.Addr().String() + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		transport.CloseIdleConnections()
+		if want := map[bool]string{false: "HTTP/1.1", true: "HTTP/2.0"}[http2]; err != nil || string(b) != want {
+			t.Errorf("the server saw %q, %v; want %s", b, err, want)
+		}
 	}
 }
