@@ -28,6 +28,7 @@ type conn struct {
 	readRaw func(fd uintptr) bool
 	readN   int
 	readErr error
+	first   [1]byte // of a request over TLS
 
 	gone    atomic.Bool // the caller was seen to have left
 	idle    atomic.Bool // between requests: may be closed
@@ -89,22 +90,31 @@ func (c *conn) await(wait time.Duration) bool {
 	if c.s.draining.Load() { // seen here, or the deadline that Shutdown sets is
 		return false
 	}
-	if c.raw == nil {
-		if c.w == nil {
-			c.w = take()
-		}
-		n, err := c.nc.Read(c.w.in)
-		c.w.r, c.w.w = 0, n
-		return err == nil && n > 0
-	}
 	if c.w != nil {
 		put(c.w)
 		c.w = nil
+	}
+	if c.raw == nil {
+		return c.awaitTLS()
 	}
 	if err := c.raw.Read(c.readRaw); err != nil || c.readErr != nil || c.readN <= 0 {
 		return false
 	}
 	return true
+}
+
+// awaitTLS waits with one byte: crypto/tls keeps the rest of the record, which the next
+// read gives without asking the kernel.
+func (c *conn) awaitTLS() bool {
+	if n, err := c.nc.Read(c.first[:]); n == 0 || err != nil {
+		return false
+	}
+	w := take()
+	c.w = w
+	w.in[0] = c.first[0]
+	n, err := c.nc.Read(w.in[1:])
+	w.r, w.w = 0, 1+n
+	return n > 0 || err == nil
 }
 
 // tryRead reads into a work that it takes for it, and keeps none if there is nothing.

@@ -18,9 +18,6 @@
 // an upload, which sends a body that was not whole in the first read, and a watch, which
 // reads on while the service is slow, to notice that the caller has left. It waits for
 // both before it goes on.
-//
-// Limits: a connection over TLS holds its work while it is idle, too, since crypto/tls
-// gives no way to wait for bytes without a buffer.
 package fast
 
 import (

@@ -246,6 +246,7 @@ func repeatable(q *h1.Request) bool {
 func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (again bool, f *flow.Refusal) {
 	c, x, w := r.c, r.x, r.c.w
 	w.ur, w.uw = 0, 0
+	w.resp.Reset()
 	reused := uc.used
 	if r.head == nil {
 		if f := r.build(); f != nil {
@@ -288,7 +289,7 @@ func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (aga
 		}
 		x.Rec.In = r.upload.n
 	}
-	if !clean || !resp.KeepAlive || resp.Minor == 0 || !r.whole && r.upload == nil || w.uw > w.ur {
+	if !clean || !resp.Reusable(w.req.Verb == h1.HEAD) || !r.whole && r.upload == nil || w.uw > w.ur {
 		uc.nc.Close()
 	} else {
 		p.put(c.n, uc, time.Now(), e)

@@ -3,8 +3,11 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"slices"
 	"sync"
+
+	"stoa/internal/engine/flow"
 )
 
 // gate is a listener of the snapshot that has an address.
@@ -13,6 +16,7 @@ type gate struct {
 	b    *binding // nil: not open
 	at   string   // the address declared when b was opened: another while want cannot be had
 	err  error    // why want is not open
+	tls  *secured // nil: clear text
 }
 
 // Gateway says how a listener with an address stands.
@@ -66,6 +70,9 @@ func (p *Proxy) openGates() {
 			if g.b != nil {
 				old = append(old, g.b)
 			}
+			if g.tls != nil {
+				p.retired.Go(g.tls.stop)
+			}
 			delete(p.gates, name)
 		}
 	}
@@ -78,16 +85,41 @@ func (p *Proxy) openGates() {
 			g = &gate{}
 			p.gates[name] = g
 		}
-		if g.b != nil && g.at == l.Address {
+		same := g.b != nil && g.at == l.Address
+		if same && g.tls.secures(l) {
 			g.want, g.err = l.Address, nil
 			continue
 		}
-		b, err := p.bind(name, l.Address, l.Edge())
+		secure, config, err := g.tls, (*tls.Config)(nil), error(nil)
+		if !g.tls.secures(l) {
+			if secure = nil; l.TLS != nil {
+				secure, err = p.reopen(g, l)
+			}
+		}
+		if secure != nil {
+			config = secure.src.TLS()
+		}
+		b := g.b
+		switch {
+		case err != nil:
+		case same:
+			b.tls.Store(config) // connections that are open stay as they are
+		default:
+			b, err = p.bind(name, l.Address, l.Edge(), config)
+		}
+		if err == nil && secure != g.tls {
+			if g.tls != nil {
+				p.retired.Go(g.tls.stop)
+			}
+			if g.tls = secure; secure != nil {
+				secure.start(b.ln.Addr())
+			}
+		}
 		if err != nil {
 			if g.err == nil || g.want != l.Address {
 				p.o.Log.Error("a listener could not be opened", "listener", name, "address", l.Address, "err", err)
 			}
-		} else if g.b != nil {
+		} else if g.b != nil && g.b != b {
 			old = append(old, g.b)
 		}
 		g.want, g.err = l.Address, err
@@ -102,6 +134,15 @@ func (p *Proxy) openGates() {
 		close(p.gatesChanged)
 		p.gatesChanged = make(chan struct{})
 	}
+}
+
+// reopen opens the certificates that l declares in place of those of g. The port of clear
+// text is given up first if it stays the same: it cannot be held twice.
+func (p *Proxy) reopen(g *gate, l *flow.Listener) (*secured, error) {
+	if g.tls != nil && g.tls.redirect == l.Redirect && l.Redirect != "" {
+		g.tls.stop()
+	}
+	return p.secure(l)
 }
 
 func sameGateway(a, b Gateway) bool {

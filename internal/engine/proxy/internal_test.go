@@ -16,7 +16,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	if err := p.Swap(&snapshot.Snapshot{Listeners: map[string]snapshot.Listener{"broken": {Protocol: snapshot.HTTP}}}); err != nil {
 		t.Fatal(err)
 	}
-	b, err := p.bind("broken", "127.0.0.1:0", true)
+	b, err := p.bind("broken", "127.0.0.1:0", true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

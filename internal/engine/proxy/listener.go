@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"maps"
@@ -27,7 +28,8 @@ type binding struct {
 	ln   net.Listener
 	srv  *http.Server // net/http: all of the portable engine, HTTP/2 of the fast one
 	feed *feed
-	fast *fast.Server // nil: the portable engine
+	fast *fast.Server               // nil: the portable engine
+	tls  atomic.Pointer[tls.Config] // nil: clear text
 
 	ctx     context.Context // of everything it serves: ended when draining has taken too long
 	cancel  context.CancelFunc
@@ -43,14 +45,14 @@ type binding struct {
 // closes it: what is in flight may end within Options.Drain, then it is cut; when
 // release returns nothing of it is left. It may be called more than once.
 func (p *Proxy) Bind(name string) (addr string, release func(), err error) {
-	b, err := p.bind(name, "127.0.0.1:0", false)
+	b, err := p.bind(name, "127.0.0.1:0", false, nil)
 	if err != nil {
 		return "", nil, err
 	}
 	return b.ln.Addr().String(), b.release, nil
 }
 
-func (p *Proxy) bind(name, addr string, edge bool) (*binding, error) {
+func (p *Proxy) bind(name, addr string, edge bool, secure *tls.Config) (*binding, error) {
 	ln, err := p.o.Listen("tcp", addr)
 	if err != nil {
 		return nil, &fault.Error{Op: "proxy.bind", Subject: "listener/" + name, Kind: fault.Unavailable, Err: err,
@@ -73,7 +75,9 @@ func (p *Proxy) bind(name, addr string, edge bool) (*binding, error) {
 		BaseContext:       func(net.Listener) context.Context { return b.ctx },
 		ErrorLog:          slog.NewLogLogger(p.o.Log.With("listener", name).Handler(), slog.LevelDebug),
 	}
+	b.tls.Store(secure)
 	b.srv.Protocols.SetHTTP1(true)
+	b.srv.Protocols.SetHTTP2(true)
 	b.srv.Protocols.SetUnencryptedHTTP2(true)
 
 	if p.o.Engine != Portable {
@@ -143,9 +147,13 @@ func (b *binding) accept() {
 			continue
 		}
 		pause = time.Millisecond
+		if secure := b.tls.Load(); secure != nil {
+			b.wg.Go(func() { b.handshake(c, secure) })
+			continue
+		}
 		l := b.p.plane.Table().Listeners[b.name]
 		if l != nil && l.Protocol == snapshot.HTTP {
-			b.serveHTTP(c)
+			b.serveHTTP(c, nil)
 			continue
 		}
 		b.wg.Go(func() { b.route(c) })
@@ -157,18 +165,18 @@ func (b *binding) route(c net.Conn) {
 	l, f := b.listener(b.ctx)
 	switch {
 	case f != nil:
-		b.serveHTTP(c) // an HTTP caller is told why
+		b.serveHTTP(c, nil) // an HTTP caller is told why
 	case l.Protocol == snapshot.TCP:
 		b.serveTCP(c, l)
 	default:
-		b.serveHTTP(c)
+		b.serveHTTP(c, nil)
 	}
 }
 
-// serveHTTP gives a connection to the engine.
-func (b *binding) serveHTTP(c net.Conn) {
+// serveHTTP gives a connection to the engine; state is nil in clear text.
+func (b *binding) serveHTTP(c net.Conn, state *tls.ConnectionState) {
 	if b.fast != nil {
-		b.fast.Serve(c, nil)
+		b.fast.Serve(c, state)
 		return
 	}
 	b.feed.give(c)

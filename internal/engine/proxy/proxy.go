@@ -71,6 +71,8 @@ type Options struct {
 	// HTTP/2 is net/http's in both.
 	Engine Engine
 
+	Keys string // folder for the keys of the development CA and of ACME; "" keeps none: only files serve TLS
+
 	TLS *tls.Config // for https origins; nil: the system's roots
 
 	EdgeHead  time.Duration // for the head of a request from outside; 0: 5 s
@@ -194,6 +196,11 @@ func (p *Proxy) Run(ctx context.Context, ready func()) error {
 	}
 	p.gateMu.Lock()
 	p.running = false
+	for _, g := range p.gates {
+		if g.tls != nil {
+			p.retired.Go(g.tls.stop)
+		}
+	}
 	p.gates = map[string]*gate{}
 	p.gateMu.Unlock()
 	p.releaseAll()

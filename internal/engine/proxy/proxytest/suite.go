@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"gateways close", testGatewaysClose},
 		{"bounds", testBounds},
 		{"origin", testOrigin},
+		{"secure", testSecure},
 		{"records", testRecords},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
