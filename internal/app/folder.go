@@ -46,6 +46,7 @@ func (f folder) artefacts() string { return filepath.Join(f.root, "artefacts") }
 func (f folder) stores() string    { return filepath.Join(f.root, "stores") }
 func (f folder) work() string      { return filepath.Join(f.root, "work") }
 func (f folder) programs() string  { return filepath.Join(f.work(), ".bin") } // links named as the programs that they lead to
+func (f folder) keys() string      { return filepath.Join(f.root, "keys") }
 func (f folder) logs() string      { return filepath.Join(f.root, "telemetry", "logs") }
 
 // Holder gives the process whose platform has the data folder root open, also while it

@@ -54,6 +54,7 @@ type Options struct {
 	Data      string // data folder
 	Mode      string // ModeDev or ModeServer
 	Gateway   string // address, stronger than the System's; "" for none
+	TLS       bool   // the gateway speaks TLS, with certificates of the development CA if none are declared
 	Admin     string // address; "" for no admin listener
 	AdminFree bool   // a taken admin address is replaced by a free one
 	Secrets   string // file, stronger than the System's; "" for none
@@ -111,11 +112,12 @@ func New(o Options) *Platform {
 	p.Store = store.New(store.Options{Log: o.Log})
 	p.Board = board.New(time.Now)
 	p.meters = newMeters(p.registry, p)
-	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.registry, Sink: p.Telemetry.Sink(), Candid: o.Mode == ModeDev})
+	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.registry, Sink: p.Telemetry.Sink(), Candid: o.Mode == ModeDev, Keys: folder{root: o.Data}.keys()})
 
 	gate := gateway.New(gateway.Ports{
 		Folder: p.folderOf,
 		Listen: func() string { return o.Gateway },
+		TLS:    func() bool { return o.TLS },
 	})
 	p.node = node.New(node.Ports{
 		State: p.Store.State, Watch: p.Store.Watch, Observe: p.Board.Set,
@@ -305,11 +307,15 @@ func (p *Platform) Artefacts() *artefact.Store { return p.opened.Load().artefact
 
 // GatewayURL gives where the gateway is open, or why it is not.
 func (p *Platform) GatewayURL() (string, error) {
-	addr, err := p.node.Gateway(apigateway.ListenerName)
-	if err != nil || addr == "" {
-		return "", err
-	}
-	return "http://" + addr, nil
+	url, _, err := p.node.Gateway(apigateway.ListenerName)
+	return url, err
+}
+
+// GatewayRoot gives the file of the root to trust if the gateway's certificates come from the
+// development CA, or "".
+func (p *Platform) GatewayRoot() string {
+	_, root, _ := p.node.Gateway(apigateway.ListenerName) // whether it is open is told elsewhere
+	return root
 }
 
 // AdminURL gives where dashboard and admin API are, or "".

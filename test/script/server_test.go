@@ -3,6 +3,8 @@ package script
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -98,7 +100,17 @@ func serve() {
 func request() {
 	method := flag.String("X", http.MethodGet, "method")
 	body := flag.String("d", "", "body")
+	root := flag.String("cacert", "", "file of a root to trust")
 	flag.Parse()
+	if *root != "" {
+		pem, err := os.ReadFile(*root)
+		if err != nil {
+			fail(err)
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem)
+		http.DefaultTransport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
 	out, err := exec.Command("stoa", "status", "--json").Output()
 	var s workload.Status
 	if err != nil || json.Unmarshal(out, &s) != nil || s.Gateway == "" {

@@ -33,6 +33,7 @@ type DevIn struct {
 	Services []string      `json:"services,omitempty" arg:"SERVICE,rest" help:"only these and what they use (default: all)"`
 	Env      string        `json:"env,omitempty" flag:"env" help:"environment (default: dev)"`
 	Gateway  string        `json:"gateway,omitempty" flag:"gateway" env:"STOA_GATEWAY" help:"address of the gateway (default 127.0.0.1:8080, or a free port)"`
+	TLS      bool          `json:"tls,omitempty" flag:"tls" help:"serve the gateway over TLS, with certificates of a development CA that is made in the data folder"`
 	Admin    string        `json:"admin,omitempty" flag:"admin" env:"STOA_ADMIN" help:"address of dashboard and admin API (default 127.0.0.1:7070, or a free port)"`
 	Secrets  string        `json:"secrets,omitempty" flag:"secrets" help:"file of secrets, NAME=value lines, mode 0600"`
 	Fresh    bool          `json:"fresh,omitempty" flag:"fresh" help:"throw the data of all services away first"`
@@ -117,7 +118,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 		admin = "127.0.0.1:7070"
 	}
 	p := app.New(app.Options{
-		Data: data, Mode: app.ModeDev, Gateway: gate, Admin: admin, AdminFree: in.Admin == "",
+		Data: data, Mode: app.ModeDev, Gateway: gate, TLS: in.TLS, Admin: admin, AdminFree: in.Admin == "",
 		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: slog.Default(), Getenv: s.Getenv,
 	})
 	d := &developer{s: s, in: in, p: p, set: set, since: since}

@@ -208,6 +208,10 @@ func (v *view) take(status workload.Status) {
 		link := v.p.Login(loginLife)
 		v.emit(notice{Kind: "up", At: core.At(now), Gateway: status.Gateway, Admin: status.Admin, Dashboard: link},
 			fmt.Sprintf("\ngateway    %s\ndashboard  %s\n", status.Gateway, link))
+		if root := v.p.GatewayRoot(); root != "" {
+			v.emit(notice{Kind: "root", At: core.At(now), Text: root},
+				fmt.Sprintf("trust      %s\n           (the root of the development CA: curl --cacert FILE, or import it into your browser)\n", root))
+		}
 	}
 	if v.urls {
 		if took, ready := v.settling.status(status, now); ready {

@@ -25,6 +25,9 @@ type Gateway struct {
 	Want  string // as declared
 	Bound string // host:port it is open at; "" if it is not
 	Err   error  // why not
+
+	Secure bool   // it speaks TLS
+	Root   string // file of the development CA's root, to be trusted; "" if its certificates come from elsewhere
 }
 
 // Gateways gives the listeners with an address, by name. Empty until Run.
@@ -47,6 +50,9 @@ func (p *Proxy) gatewaysLocked() []Gateway {
 		w := Gateway{Name: name, Want: g.want, Err: g.err}
 		if g.b != nil {
 			w.Bound = g.b.ln.Addr().String()
+		}
+		if g.tls != nil {
+			w.Secure, w.Root = true, g.tls.src.Root()
 		}
 		all = append(all, w)
 	}
@@ -146,7 +152,7 @@ func (p *Proxy) reopen(g *gate, l *flow.Listener) (*secured, error) {
 }
 
 func sameGateway(a, b Gateway) bool {
-	return a.Name == b.Name && a.Want == b.Want && a.Bound == b.Bound && (a.Err == nil) == (b.Err == nil) &&
+	return a.Name == b.Name && a.Want == b.Want && a.Bound == b.Bound && a.Secure == b.Secure && (a.Err == nil) == (b.Err == nil) &&
 		(a.Err == nil || a.Err.Error() == b.Err.Error())
 }
 

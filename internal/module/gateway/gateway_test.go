@@ -40,6 +40,7 @@ func TestFragment(t *testing.T) {
 	sys := doc(core.KindSystem, "shop", "gateway", `{"listen":"127.0.0.1:9999"}`)
 	flag := ""
 	m := New(Ports{
+		TLS: func() bool { return false },
 		Folder: func(digest string) (string, error) {
 			if digest == "" {
 				return "", errors.New("not built")
@@ -74,7 +75,7 @@ func TestFragment(t *testing.T) {
 
 // A path that is relaxed is so at the gateway; no other is.
 func TestRelaxed(t *testing.T) {
-	got := rules(service("files", `[{"path":"/raw","relaxed":true},{"path":"/files"}]`))
+	got := rules(state(), service("files", `[{"path":"/raw","relaxed":true},{"path":"/files"}]`))
 	if len(got) != 2 || !got[0].Relaxed || got[1].Relaxed {
 		t.Errorf("rules %+v, want the first relaxed and not the second", got)
 	}

@@ -15,15 +15,24 @@ import (
 	"stoa/internal/engine/snapshot"
 )
 
-// Gateway gives the address at which the gateway is open, "" if it is not, and why it
-// is not open where it is declared: NotFound if it is not declared yet.
-func (m *Module) Gateway(name string) (addr string, err error) {
+// Gateway gives the URL at which the gateway is open, "" if it is not, the file of the root
+// to trust if its certificates are of the development CA, and why it is not open where it
+// is declared: NotFound if it is not declared yet.
+func (m *Module) Gateway(name string) (url, root string, err error) {
 	for _, g := range m.proxy.Gateways() {
-		if g.Name == name {
-			return g.Bound, unopened(g)
+		if g.Name != name {
+			continue
 		}
+		switch {
+		case g.Bound == "":
+		case g.Secure:
+			url = "https://" + g.Bound
+		default:
+			url = "http://" + g.Bound
+		}
+		return url, g.Root, unopened(g)
 	}
-	return "", fault.New(fault.NotFound, name, "is not declared yet")
+	return "", "", fault.New(fault.NotFound, name, "is not declared yet")
 }
 
 // unopened says why a gateway is not open where it is declared, who has its port, and

@@ -191,17 +191,17 @@ func TestTakenGateway(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if at, err := m.Gateway("gateway"); at != "" || !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), me) {
+	if at, _, err := m.Gateway("gateway"); at != "" || !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), me) {
 		t.Errorf("open at %q, %v", at, err)
 	}
-	if _, err := m.Gateway("other"); !fault.Is(err, fault.NotFound) {
+	if _, _, err := m.Gateway("other"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("one that is not declared: %v", err)
 	}
 	taken.Close()
 	until("it is open", func() bool {
 		return w.of(core.KindService, "web").Status == core.True && w.of(core.KindSystem, "shop").Status == core.True
 	})
-	if at, err := m.Gateway("gateway"); at != addr || err != nil {
+	if at, root, err := m.Gateway("gateway"); at != "http://"+addr || root != "" || err != nil {
 		t.Errorf("open at %q, %v", at, err)
 	}
 	if c := w.of(core.KindService, "inner"); c.Type != "" {
