@@ -20,6 +20,7 @@ type Use struct {
 	// As gives the address under names of the caller's own: a variable, and what it holds:
 	// url (http://127.0.0.1:41234), addr (127.0.0.1:41234), host or port.
 	As map[string]string `json:"as,omitempty" example:"{PRODUCT_CATALOG_SERVICE_ADDR: addr}"`
+	core.Policy
 }
 
 // UsesSection is the list of whom a service calls.

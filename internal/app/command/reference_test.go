@@ -92,7 +92,7 @@ func page(t *testing.T, b *strings.Builder, cat *host.Catalog, path string, dept
 		if path != "" && depth == 2 && slices.Contains([]string{"kind", "name", "context"}, f.Name) {
 			continue // of the envelope
 		}
-		page(t, b, cat, strings.ToLower(path)+"."+f.Name, depth+1)
+		page(t, b, cat, path+"."+f.Name, depth+1)
 	}
 }
 

@@ -6,20 +6,17 @@
 package gateway
 
 import (
-	"fmt"
-	"net"
 	"slices"
-	"strconv"
-	"strings"
 
 	"stoa/api/core"
 	"stoa/api/gateway"
+	"stoa/api/mesh"
 	"stoa/api/workload"
 	"stoa/internal/engine/build"
 	"stoa/internal/engine/certs"
+	"stoa/internal/engine/policy"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
-	"stoa/internal/ground/nearest"
 	"stoa/internal/kernel/host"
 )
 

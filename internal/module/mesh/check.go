@@ -33,7 +33,7 @@ func check(k *host.Checker, uses []mesh.Use) {
 			k.Bad(at+".service", "service/"+u.Service+" is files, which only the gateway serves", "use a service that runs")
 			continue
 		}
-		upstream, _, ok := target(k.State, u)
+		upstream, l, ok := target(k.State, u)
 		if !ok {
 			var names []string
 			for _, l := range listeners(callee) {
@@ -73,6 +73,7 @@ func check(k *host.Checker, uses []mesh.Use) {
 			}
 			variables[v] = "uses" + at
 		}
+		checkPolicy(k, at, uses, u, l)
 		checkContexts(k, at, callee)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"stoa/api/core"
 	"stoa/api/mesh"
 	"stoa/api/workload"
+	"stoa/internal/engine/policy"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/kernel/host"
@@ -47,21 +48,30 @@ func New(p Ports) *Module { return &Module{p: p} }
 // Name is the module's name.
 func (m *Module) Name() string { return "mesh" }
 
-// Declare states the section, the grant and the operations.
+// Declare states the sections, the grant and the operations.
 func (m *Module) Declare(c *host.Catalog) {
 	host.Owns(c, mesh.UsesSection, check)
+	host.Owns(c, mesh.TrafficSection, checkTraffic)
+	host.Owns(c, mesh.DefaultsSection, checkDefaults)
 	host.Handle(c, mesh.GraphOp, m.graph, printGraph)
 	host.Handle(c, mesh.MapOp, m.applied, printGraph)
 	c.Grant("mesh", m.grant)
 	c.Effect("mesh", effects)
 }
 
-// Fragment gives the upstreams of all services and the listeners of all uses.
+// Fragment gives the upstreams of all services, the listeners of all uses, and how their
+// calls are carried.
 func Fragment(state core.State) snapshot.Fragment {
-	f := snapshot.Fragment{From: "mesh", Listeners: map[string]snapshot.Listener{}, Upstreams: map[string]snapshot.Upstream{}}
+	f := snapshot.Fragment{
+		From: "mesh", Listeners: map[string]snapshot.Listener{}, Upstreams: map[string]snapshot.Upstream{}, Policies: map[string]snapshot.Policy{},
+	}
+	defaults := mesh.DefaultsOf(state)
 	for _, doc := range state.Of(core.KindService) {
+		traffic := mesh.TrafficSection.Of(doc).Over(defaults.Traffic)
 		for _, l := range listeners(doc) {
-			f.Upstreams[workload.Upstream(doc.Name, l)] = snapshot.Upstream{Service: doc.Name, Protocol: protocol(doc, l)}
+			u := snapshot.Upstream{Service: doc.Name, Protocol: protocol(doc, l)}
+			policy.Upstream(traffic, &u)
+			f.Upstreams[workload.Upstream(doc.Name, l)] = u
 		}
 	}
 	for _, doc := range state.Of(core.KindService) {
@@ -75,10 +85,15 @@ func Fragment(state core.State) snapshot.Fragment {
 				f.Listeners[name] = snapshot.Listener{Caller: doc.Name, Protocol: snapshot.TCP, Upstream: upstream}
 				continue
 			}
-			f.Listeners[name] = snapshot.Listener{Caller: doc.Name, Protocol: snapshot.HTTP, Routes: []route.Rule{{
+			r := route.Rule{
 				Name: name, Kind: route.Prefix, Path: "/", Upstream: upstream, Relaxed: true,
 				Source: fmt.Sprintf("%s uses[%d]", doc.Ref(), i),
-			}}}
+			}
+			if p := policyOf(state, doc, u, defaults); policy.Says(p) {
+				r.Policy = name
+				f.Policies[name] = p
+			}
+			f.Listeners[name] = snapshot.Listener{Caller: doc.Name, Protocol: snapshot.HTTP, Routes: []route.Rule{r}}
 		}
 	}
 	return f

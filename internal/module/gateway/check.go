@@ -1,0 +1,246 @@
+package gateway
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stoa/api/core"
+	"stoa/api/gateway"
+	"stoa/api/mesh"
+	"stoa/api/workload"
+	"stoa/internal/engine/policy"
+	"stoa/internal/engine/route"
+	"stoa/internal/ground/nearest"
+	"stoa/internal/kernel/host"
+)
+
+func checkGateway(k *host.Checker, g gateway.Gateway) {
+	address(k, "listen", g.Listen, gateway.DefaultListen)
+	if g.RedirectHTTP != "" {
+		address(k, "redirectHTTP", g.RedirectHTTP, ":80")
+		switch {
+		case g.TLS == nil:
+			k.Bad("redirectHTTP", "leads to TLS, which the gateway does not speak", "give tls, or take it away")
+		case g.RedirectHTTP == g.Listen:
+			k.Bad("redirectHTTP", "is the address of the gateway itself", "give it another, as :80 beside :443")
+		}
+	}
+	if g.TLS != nil {
+		certificates(core.Document{}, g.TLS).Check(func(path, text, hint string) {
+			if path == "acme.account" {
+				path = "acme.accountID"
+			}
+			k.Bad(host.JoinPath("tls", path), text, policy.Phrase(hint))
+		})
+	}
+}
+
+func address(k *host.Checker, path, addr, example string) {
+	_, port, err := net.SplitHostPort(addr)
+	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
+		k.Bad(path, fmt.Sprintf("%q is no address", addr), "write host:port, as in "+example)
+	}
+}
+
+func checkExpose(k *host.Checker, all []gateway.Expose) {
+	mine := rules(k.State, k.Doc)
+	conflicting := host.Once(k, "gateway.conflicting", func() bool { return conflicts(k.State) })
+	defaults := host.Once(k, "gateway.defaults", func() mesh.Defaults { return mesh.DefaultsOf(k.State) })
+	for i, e := range all {
+		at := fmt.Sprintf("[%d]", i)
+		if e.Path == "" {
+			k.Bad(at+".path", "is missing", "write path: /"+k.Doc.Name)
+			continue
+		}
+		good := checkRule(k, at, e, mine[i])
+		if e.Exact && mine[i].Kind == route.Template {
+			k.Bad(at+".exact", "means nothing with a template, which matches exactly anyway", "take it away")
+		}
+		checkListener(k, at, k.Doc.Name, e.Listener)
+		if _, protocol, ok := upstreamOf(k.State, k.Doc.Name, e.Listener); ok && protocol == workload.TCP {
+			k.Bad(at+".path", "the port speaks tcp: the gateway routes HTTP", "expose a port that speaks http or h2c")
+		}
+		checkOthers(k, at, e)
+		checkPolicy(k, at, e, mine[i], defaults)
+		if good && conflicting {
+			checkConflicts(k, at, i, mine[i])
+		}
+	}
+	if len(all) > 0 && len(workload.Listeners(k.Doc)) == 0 && workload.RunSection.Of(k.Doc).Static == "" {
+		k.Bad("", "the service has no port (listen)", "give it one, or take expose away")
+	}
+}
+
+// checkRule tells all that is wrong with one rule by itself, and says whether it is good.
+func checkRule(k *host.Checker, at string, e gateway.Expose, r route.Rule) bool {
+	good := true
+	bad := func(path, text, hint string) {
+		good = false
+		k.Bad(at+"."+path, text, policy.Phrase(hint))
+	}
+	if e.Redirect != nil {
+		if _, ok := redirect(*e.Redirect); !ok {
+			bad("redirect.to", fmt.Sprintf("%q is no place", e.Redirect.To), "write https://host/path, https://host or /path")
+		}
+		for _, f := range []struct {
+			name string
+			is   bool
+		}{{"split", e.Split != nil}, {"mirror", e.Mirror != nil}, {"requestHeaders", e.RequestHeaders != nil}, {"sticky", e.Sticky != nil}, {"listener", e.Listener != ""}} {
+			if f.is {
+				bad(f.name, "of a path that is redirected, where no service is called", "take it away")
+			}
+		}
+	}
+	r.Check(func(path, text, hint string) {
+		field, rest, _ := strings.Cut(path, ".")
+		if e.Redirect != nil && slices.Contains([]string{"request", "mirror", "sticky"}, field) {
+			return // said above
+		}
+		if (strings.HasPrefix(path, "split[") || path == "mirror.upstream") && strings.HasSuffix(path, ".upstream") && text == "is missing" {
+			return // a service that is not there, or has no port: see checkOthers
+		}
+		if path == "upstream" {
+			field = "path"
+		}
+		bad(written(e, field, rest), text, hint)
+	})
+	return good
+}
+
+// written gives the path of a field of a rule as it is declared.
+func written(e gateway.Expose, field, rest string) string {
+	name := map[string]string{"request": "requestHeaders", "answer": "answerHeaders"}[field]
+	switch {
+	case strings.HasPrefix(field, "queries"):
+		field = "query" + strings.TrimPrefix(field, "queries")
+	case field == "redirect" && rest != "code":
+		return "redirect.to"
+	case name != "":
+		edits := e.RequestHeaders
+		if field == "answer" {
+			edits = e.AnswerHeaders
+		}
+		field, rest = name, edit(edits, rest)
+	}
+	rest = strings.Replace(rest, "upstream", "service", 1)
+	return host.JoinPath(field, rest)
+}
+
+// edit gives the path of "set[2].value" by the name of the header: "set.X-From".
+func edit(e *gateway.Edits, path string) string {
+	kind, index, ok := strings.Cut(path, "[")
+	n, _, _ := strings.Cut(index, "]")
+	i, err := strconv.Atoi(n)
+	if !ok || err != nil || kind == "remove" {
+		return path
+	}
+	all := e.Set
+	if kind == "add" {
+		all = e.Add
+	}
+	if names := slices.Sorted(maps.Keys(all)); i < len(names) {
+		return kind + "." + names[i]
+	}
+	return kind
+}
+
+// checkListener says whether a service has a port of that name.
+func checkListener(k *host.Checker, at, service, listener string) bool {
+	if listener == "" {
+		return true
+	}
+	var names []string
+	for _, l := range workload.Listeners(k.State.Docs[core.Ref{Kind: core.KindService, Name: service}]) {
+		if l.Name != "" {
+			names = append(names, l.Name)
+		}
+	}
+	if slices.Contains(names, listener) {
+		return true
+	}
+	k.Bad(at+".listener", fmt.Sprintf("service/%s has no port named %q", service, listener), nearest.Hint(listener, names))
+	return false
+}
+
+// checkOthers looks for the other services that a path leads to.
+func checkOthers(k *host.Checker, at string, e gateway.Expose) {
+	one := func(at, service, listener string) {
+		if !k.Exists(at+".service", core.KindService, service) || !checkListener(k, at, service, listener) {
+			return
+		}
+		switch _, protocol, ok := upstreamOf(k.State, service, listener); {
+		case !ok:
+			k.Bad(at+".service", "service/"+service+" has no port on which it could be called", "name a service that runs and listens")
+		case protocol == workload.TCP:
+			k.Bad(at+".service", "service/"+service+" speaks tcp: the gateway routes HTTP", "name one that speaks http or h2c")
+		}
+	}
+	for i, s := range e.Split {
+		one(fmt.Sprintf("%s.split[%d]", at, i), s.Service, s.Listener)
+	}
+	if e.Split != nil && len(e.Split) == 0 {
+		k.Bad(at+".split", "leads to no service", "name some, or take it away")
+	}
+	if e.Split != nil && workload.RunSection.Of(k.Doc).Static != "" {
+		k.Bad(at+".split", "the service is files, which the gateway serves by itself", "take it away")
+	}
+	if e.Split != nil && e.Listener != "" {
+		k.Bad(at+".listener", "split says where requests go", "give each side of split a listener")
+	}
+	if e.Mirror != nil {
+		one(at+".mirror", e.Mirror.Service, e.Mirror.Listener)
+	}
+	if f := e.Fallback; f != nil && f.Service != "" {
+		if f.Service == k.Doc.Name && e.Split == nil {
+			k.Bad(at+".fallback.service", "is the service that has failed", "name another one")
+			return
+		}
+		one(at+".fallback", f.Service, "")
+	}
+}
+
+// checkPolicy checks how the requests of a path are carried.
+func checkPolicy(k *host.Checker, at string, e gateway.Expose, r route.Rule, defaults mesh.Defaults) {
+	policy.Check(e.EdgePolicy, defaults.EdgePolicy, func(path, text, hint string) { k.Bad(at+"."+path, text, hint) })
+	if r.Site == "" && r.Redirect == nil {
+		return
+	}
+	calls := e.Policy
+	calls.Priority = ""
+	if field := policy.First(core.EdgePolicy{Policy: calls}); field != "" {
+		k.Bad(at+"."+field, "of a path that the gateway answers by itself, where no service is called", "take it away")
+	}
+}
+
+// checkConflicts tells which rule matches the same requests as r, the i-th of its
+// service: once, at the later of the two in the order of names.
+func checkConflicts(k *host.Checker, at string, i int, r route.Rule) {
+	for _, other := range k.State.Of(core.KindService) {
+		if other.Name > k.Doc.Name {
+			return
+		}
+		for j, o := range rules(k.State, other) {
+			if other.Name == k.Doc.Name && j >= i || route.Check(o) != nil {
+				continue
+			}
+			if _, conflicts := route.Compile([]route.Rule{o, r}); len(conflicts) > 0 {
+				k.Bad(at+".path", conflicts[0].Error(), "change one of them, or give one a host, methods or conditions of its own")
+			}
+		}
+	}
+}
+
+// conflicts says whether two routes of the state are in conflict, or may be because one
+// of them is wrong: then it is worth looking which.
+func conflicts(state core.State) bool {
+	var all []route.Rule
+	for _, doc := range state.Of(core.KindService) {
+		all = append(all, rules(state, doc)...)
+	}
+	_, found := route.Compile(all)
+	return len(found) > 0
+}
