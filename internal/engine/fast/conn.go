@@ -1,7 +1,6 @@
 package fast
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,6 +29,7 @@ type conn struct {
 	readErr error
 	first   [1]byte // of a request over TLS
 
+	linger  bool        // an answer was written that the caller may not have asked for yet
 	gone    atomic.Bool // the caller was seen to have left
 	idle    atomic.Bool // between requests: may be closed
 	readBy  time.Time   // the read deadline that is set
@@ -43,6 +43,9 @@ func (c *conn) serve() {
 	defer c.s.left(c)
 	defer func() {
 		if !c.taken {
+			if c.linger {
+				c.lingerOn()
+			}
 			c.nc.Close()
 		}
 		if c.w != nil {
@@ -52,6 +55,7 @@ func (c *conn) serve() {
 	defer func() {
 		if v := recover(); v != nil { // one connection's end, and not the node's
 			c.s.o.Log.Error("panic in the proxy", "listener", c.s.o.Name, "panic", v, "stack", string(debug.Stack()))
+			c.panicked(v)
 		}
 	}()
 	wait := c.s.o.Head // for the first byte
@@ -61,6 +65,30 @@ func (c *conn) serve() {
 		}
 		wait = c.s.o.Idle
 	}
+}
+
+// panicked ends the request that was in work: its place is given back, its record made, and
+// the caller told if nothing of an answer was written.
+func (c *conn) panicked(v any) {
+	if c.w == nil || c.w.x.P == nil {
+		return
+	}
+	r := &c.w.one
+	f := c.w.x.Panicked(v)
+	if !r.begun && r.c != nil {
+		r.refuse(f)
+	}
+	c.w.x.Finish()
+}
+
+// lingerOn reads on for a little after the last answer: a connection that is closed with
+// bytes unread is reset, and the reset may eat the answer. RFC 9112, section 9.6.
+func (c *conn) lingerOn() {
+	if cw, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		cw.CloseWrite()
+	}
+	c.nc.SetReadDeadline(time.Now().Add(grace))
+	io.CopyN(io.Discard, c.nc, graceBytes)
 }
 
 // slack is how much earlier than asked for a deadline may be: so it need not be set for
@@ -183,7 +211,7 @@ func (c *conn) head() ([]byte, error) {
 		w.w += n
 		if n == 0 && err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return nil, errSlowHead
+				return w.in[w.r:w.w], errSlowHead
 			}
 			return nil, io.ErrUnexpectedEOF
 		}
@@ -236,17 +264,21 @@ func (c *conn) mayStall() {
 }
 
 // watch reads on while the service is slow: the caller may leave, or send its next
-// request already. It then sets gone and calls cancel. stop ends it. What is read goes
-// behind what is in the buffer; without room for it nothing is watched.
+// request already. It then sets gone and calls cancel. stop ends it; it is nil if the next
+// request fills the buffer, so that nothing can be watched. What is read goes behind what is
+// in the buffer.
 func (c *conn) watch(cancel func()) (stop func()) {
 	w := c.w
-	if w.w == len(w.in) {
-		return func() {}
+	room := w.in[w.w:]
+	if len(room) == 0 {
+		if w.w > w.r {
+			return nil
+		}
+		room = make([]byte, 512)
 	}
 	done := make(chan struct{})
 	c.nc.SetReadDeadline(time.Time{})
 	c.readBy = time.Time{}
-	room := w.in[w.w:]
 	n := 0
 	go func() {
 		defer close(done)
@@ -260,7 +292,11 @@ func (c *conn) watch(cancel func()) (stop func()) {
 	return func() {
 		c.nc.SetReadDeadline(longAgo)
 		<-done
-		w.w += n
+		if w.w == len(w.in) {
+			c.stash = append(c.stash, room[:n]...)
+		} else {
+			w.w += n
+		}
 	}
 }
 
@@ -274,7 +310,9 @@ func (c *conn) watched(deadline time.Time, cause error) (ctx context.Context, st
 	}
 	end := c.watch(func() { cancel(errLeft) })
 	return ctx, func() {
-		end()
+		if end != nil {
+			end()
+		}
 		if timer != nil {
 			timer.Stop()
 		}
@@ -283,11 +321,3 @@ func (c *conn) watched(deadline time.Time, cause error) (ctx context.Context, st
 }
 
 var errLeft = errors.New("the caller closed the connection")
-
-// reader reads what the connection has, first from the buffer; for a tunnel or a bridge.
-func (c *conn) reader() *bufio.Reader {
-	w := c.w
-	held := append([]byte(nil), w.in[w.r:w.w]...)
-	w.r, w.w = 0, 0
-	return bufio.NewReader(&replayed{Conn: c.nc, held: held})
-}

@@ -79,14 +79,12 @@ func (r *request) bad(err error) bool {
 	if !errors.As(err, &e) {
 		return false // the caller went away, or sent only a part
 	}
-	w := r.c.w
 	r.x.Begin(r.c.s.o.Plane, time.Now(), r.c.s.o.Name, protocols[1])
 	if l, f := r.c.s.o.Listener(r.c.s.ctx); f == nil {
 		r.x.At(l)
 	}
 	r.x.Trace("", true)
 	r.x.Req = r
-	w.req.Head.Fields = w.req.Head.Fields[:0]
 	f := &flow.Refusal{Reason: hop.BadRequest, Status: e.Status, Text: e.Text}
 	if e.Status == 405 {
 		f.Reason, f.Allow = hop.NoMethod, flow.Methods
@@ -342,6 +340,11 @@ func (r *request) failed(uc *upConn, reused, safe bool, err error) (again bool, 
 // sooner, and cost no watch.
 const patience = 50 * time.Millisecond
 
+// maxInterim bounds the interim answers to one request.
+const maxInterim = 64
+
+var errInterim = &h1.Error{Status: 502, Text: "more than 64 interim answers to one request"}
+
 // answerHead reads heads of answers until there is one that is not interim, which are
 // passed on.
 func (r *request) answerHead(uc *upConn) error {
@@ -363,6 +366,7 @@ func (r *request) answerHead(uc *upConn) error {
 	}
 	uc.nc.SetReadDeadline(until)
 	limits := h1.Limits{Head: 256 << 10, Fields: 1000}
+	interim := 0
 	for {
 		b := w.up[w.ur:w.uw]
 		err := h1.ErrShort
@@ -380,6 +384,9 @@ func (r *request) answerHead(uc *upConn) error {
 				expect = time.Time{}
 			}
 			w.ur += w.resp.Len
+			if interim++; interim > maxInterim {
+				return errInterim
+			}
 			continue
 		}
 		if err != h1.ErrShort {
@@ -433,7 +440,7 @@ func (r *request) answerHead(uc *upConn) error {
 			}
 		}
 		uc.nc.SetReadDeadline(until)
-		if c.gone.Load() { // it left between the two
+		if c.gone.Load() || c.s.ctx.Err() != nil { // it left between the two
 			return errLeft
 		}
 	}
@@ -480,18 +487,6 @@ func (r *request) interim(uc *upConn, b []byte) error {
 	return nil
 }
 
-// drop reads what is left of a body that nobody wants, if that is little.
-func (r *request) drop() {
-	c, q := r.c, &r.c.w.req
-	if !q.HasBody() || r.whole || r.upload != nil || q.Expect100 {
-		return
-	}
-	// Closed with bytes unread, the answer would be lost to a reset.
-	c.nc.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	c.readBy = time.Time{}
-	io.CopyN(io.Discard, c.nc, 256<<10)
-}
-
 // refuse answers f.
 func (r *request) refuse(f *flow.Refusal) {
 	c, w := r.c, r.c.w
@@ -525,9 +520,7 @@ func (r *request) refuse(f *flow.Refusal) {
 		r.keep = false
 		return
 	}
-	if !r.keep {
-		r.drop()
-	}
+	c.linger = !r.keep
 }
 
 // consumed says whether the whole request was read, and takes it out of the buffer if so.
