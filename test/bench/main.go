@@ -54,7 +54,7 @@ func main() {
 	page := b.page()
 	fmt.Print(page)
 	if *only == "" {
-		check(os.WriteFile(*out, []byte(page), 0o644))
+		check(os.WriteFile(*out, []byte(keep(page)), 0o644))
 	}
 }
 
@@ -406,4 +406,16 @@ func (b *bench) firstBuild() {
 	o, err := exec.Command("test/first-build").CombinedOutput()
 	check(err)
 	b.add("first build, empty cache: stoa and the shop", "under 3 minutes", "%s", strings.Join(strings.FieldsFunc(strings.TrimSpace(string(o)), func(r rune) bool { return r == '\n' }), "; "))
+}
+
+// keep adds to a page the part that make bench-proxy has written between its marks.
+func keep(page string) string {
+	was, err := os.ReadFile(*out)
+	if err != nil {
+		return page // there is none yet
+	}
+	if _, part, ok := strings.Cut(string(was), "<!-- bench-proxy -->\n"); ok {
+		page = strings.TrimRight(page, "\n") + "\n\n<!-- bench-proxy -->\n" + part
+	}
+	return page
 }

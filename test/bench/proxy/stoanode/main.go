@@ -7,10 +7,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
@@ -18,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"stoa/internal/engine/certs"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/proxy"
 	"stoa/internal/engine/route"
@@ -65,17 +64,6 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("-engine %q: want %s, or nothing", e, proxy.Portable)
 	}
 	o := proxy.Options{Meters: registry, Sink: sink, Engine: proxy.Engine(*engine), Idle: 5 * time.Minute} // idle connections are held and measured
-	pair, err := tls.LoadX509KeyPair(*cert, *key)
-	if err != nil {
-		return err
-	}
-	o.Listen = func(network, addr string) (net.Listener, error) {
-		l, err := net.Listen(network, addr)
-		if err != nil || addr != *secure {
-			return l, err
-		}
-		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}}), nil
-	}
 	p := proxy.New(o)
 	if err := p.Swap(declared()); err != nil {
 		return err
@@ -99,7 +87,7 @@ func declared() *snapshot.Snapshot {
 		Version: snapshot.Version{Revision: 1},
 		Listeners: map[string]snapshot.Listener{
 			"gateway":     {Protocol: snapshot.HTTP, Address: *plain, Routes: routes},
-			"gateway:tls": {Protocol: snapshot.HTTP, Address: *secure, Routes: routes},
+			"gateway:tls": {Protocol: snapshot.HTTP, Address: *secure, Routes: routes, TLS: &certs.Config{Cert: *cert, Key: *key}},
 		},
 		Upstreams: map[string]snapshot.Upstream{
 			"web":  {Protocol: snapshot.HTTP1},
