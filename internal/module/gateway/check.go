@@ -108,6 +108,12 @@ func checkRule(k *host.Checker, at string, e gateway.Expose, r route.Rule) bool 
 		}
 		bad(written(e, field, rest), text, hint)
 	})
+	if !good {
+		return false
+	}
+	if _, alone := route.Compile([]route.Rule{r}); len(alone) > 0 { // a redirect to itself
+		bad("redirect.to", strings.TrimPrefix(alone[0].Why, alone[0].A+": "), "name another place")
+	}
 	return good
 }
 
@@ -227,8 +233,9 @@ func checkConflicts(k *host.Checker, at string, i int, r route.Rule) {
 			if other.Name == k.Doc.Name && j >= i || route.Check(o) != nil {
 				continue
 			}
-			if _, conflicts := route.Compile([]route.Rule{o, r}); len(conflicts) > 0 {
-				k.Bad(at+".path", conflicts[0].Error(), "change one of them, or give one a host, methods or conditions of its own")
+			_, found := route.Compile([]route.Rule{o, r})
+			if n := slices.IndexFunc(found, func(c route.Conflict) bool { return c.B != "" }); n >= 0 {
+				k.Bad(at+".path", found[n].Error(), "change one of them, or give one a host, methods or conditions of its own")
 			}
 		}
 	}
