@@ -71,9 +71,12 @@ func (p *Proxy) bind(name, addr string, edge bool, secure *tls.Config) (*binding
 		IdleTimeout:       p.o.Idle,
 		MaxHeaderBytes:    p.o.MaxHead,
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streams},
-		BaseContext:       func(net.Listener) context.Context { return b.ctx },
-		ErrorLog:          slog.NewLogLogger(p.o.Log.With("listener", name).Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: streams,
+			MaxReadFrameSize:     16 << 10, // the size of RFC 9113, section 4.2, from which h2spec goes out; Go's own is 1 MiB
+		},
+		BaseContext: func(net.Listener) context.Context { return b.ctx },
+		ErrorLog:    slog.NewLogLogger(p.o.Log.With("listener", name).Handler(), slog.LevelDebug),
 	}
 	b.tls.Store(secure)
 	b.srv.Protocols.SetHTTP1(true)
