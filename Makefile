@@ -16,7 +16,7 @@ bin/stoa: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/stoa
 FORCE:
 
-test: setup first-build check unit shop stories browser ## everything a change must pass
+test: setup first-build check unit conformance shop stories browser ## everything a change must pass
 	@echo "make test: all good"
 
 setup: ## install what tests need: Chromium and, where it is missing, Node.js
@@ -34,6 +34,9 @@ check: ## formatting, vet, staticcheck, and that it builds for macOS
 unit: ## unit tests with the race detector
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/)
 
+conformance: ## suites of others against the data plane: h2spec, gRPC interop, and what docs/reference/conformance.md lists
+	cd test/conformance && $(GO) vet ./... && $(GO) test -timeout 10m -parallel 16 ./...
+
 shop: ## the reference systems' own tests: modules that know nothing of Stoa
 	cd examples/shop && $(GO) vet ./... && $(GO) test ./...
 	cd examples/hello && $(GO) vet ./...
@@ -46,6 +49,7 @@ browser: bin/stoa ## dashboard and storefront in headless Chromium
 
 test-long: ## thousands of seeds and the long soak
 	STOA_LONG=1 $(GO) test -race -timeout 3h ./...
+	cd test/conformance && STOA_LONG=1 $(GO) test -race -timeout 1h ./...
 
 generate: ## field docs and reference
 	$(GO) generate ./...
@@ -65,4 +69,4 @@ clean:
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 16
 
-.PHONY: build test setup first-build check unit shop stories browser test-long generate vuln bench bench-proxy clean help FORCE
+.PHONY: build test setup first-build check unit conformance shop stories browser test-long generate vuln bench bench-proxy clean help FORCE
