@@ -118,6 +118,8 @@ func New(o Options) *Platform {
 		Folder: p.folderOf,
 		Listen: func() string { return o.Gateway },
 		TLS:    func() bool { return o.TLS },
+
+		Snapshot: px.Snapshot, State: p.Store.State,
 	})
 	p.node = node.New(node.Ports{
 		State: p.Store.State, Watch: p.Store.Watch, Observe: p.Board.Set,

@@ -1,7 +1,7 @@
 // Package gateway is the capability through which the outside reaches services: routes
 // from `expose`, and the files of static services.
 //
-// The module is pure: Fragment is a function of the documents, and the one proxy of the
+// The module is pure but for explain, which looks at the snapshot in force: Fragment is a function of the documents, and the one proxy of the
 // node carries it out.
 package gateway
 
@@ -28,6 +28,10 @@ type Ports struct {
 	Listen func() string
 	// TLS says whether the gateway speaks TLS although the System declares no certificates.
 	TLS func() bool
+	// Snapshot gives the snapshot in force, nil before the first.
+	Snapshot func() *snapshot.Snapshot
+	// State gives the documents in force.
+	State func() core.State
 }
 
 // Module is the capability.
@@ -41,10 +45,11 @@ func New(p Ports) *Module { return &Module{p: p} }
 // Name is the module's name.
 func (m *Module) Name() string { return "gateway" }
 
-// Declare states the sections.
+// Declare states the sections and the operation.
 func (m *Module) Declare(c *host.Catalog) {
 	host.Owns(c, gateway.GatewaySection, checkGateway)
 	host.Owns(c, gateway.ExposeSection, checkExpose)
+	host.Handle(c, gateway.RouteOp, m.explain, printRoute)
 	c.Effect("gateway", effects)
 }
 
