@@ -55,6 +55,9 @@ func (r *request) forward(uc *upConn) bool {
 			plain = false
 		}
 	}
+	if x.Marks != nil {
+		plain = false
+	}
 	r.begun = true
 	if plain { // the bytes that came are the bytes that leave
 		n, end, err := r.body(kind, rest)
@@ -74,6 +77,7 @@ func (r *request) forward(uc *upConn) bool {
 	case !r.keep:
 		out = append(out, "Connection: close\r\n"...)
 	}
+	out = appendMarks(out, x)
 	out = append(out, "\r\n"...)
 	if as != asItCame {
 		w.out = out[:0]
@@ -268,7 +272,7 @@ func (r *request) more(uc *upConn, buf []byte) (int, error) {
 		uc.nc.SetReadDeadline(until)
 	}
 	for {
-		n, err := uc.nc.Read(buf)
+		n, err := uc.sock.read(uc.nc, buf)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || r.c.gone.Load() {
 			return n, err
 		}

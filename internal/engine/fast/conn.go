@@ -23,11 +23,10 @@ type conn struct {
 	client string               // address of the caller, without port
 	n      uint32
 
-	raw     syscall.RawConn // nil: wait with a buffer
-	readRaw func(fd uintptr) bool
-	readN   int
-	readErr error
-	first   [1]byte // of a request over TLS
+	socket socket
+	await1 func(fd uintptr) bool // tryAwait
+	awaitN int                   // what it read
+	first  [1]byte               // of a request over TLS
 
 	linger  bool        // an answer was written that the caller may not have asked for yet
 	gone    atomic.Bool // the caller was seen to have left
@@ -122,13 +121,11 @@ func (c *conn) await(wait time.Duration) bool {
 		put(c.w)
 		c.w = nil
 	}
-	if c.raw == nil {
+	if c.socket.raw == nil {
 		return c.awaitTLS()
 	}
-	if err := c.raw.Read(c.readRaw); err != nil || c.readErr != nil || c.readN <= 0 {
-		return false
-	}
-	return true
+	err := c.socket.raw.Read(c.await1)
+	return err == nil && c.awaitN > 0
 }
 
 // awaitTLS waits with one byte: crypto/tls keeps the rest of the record, which the next
@@ -145,27 +142,22 @@ func (c *conn) awaitTLS() bool {
 	return n > 0 || err == nil
 }
 
-// tryRead reads into a work that it takes for it, and keeps none if there is nothing.
-func (c *conn) tryRead(fd uintptr) bool {
+// tryAwait reads into a work that it takes for it, and keeps none if there is nothing.
+func (c *conn) tryAwait(fd uintptr) bool {
 	w := take()
-	for {
-		n, err := syscall.Read(int(fd), w.in)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err == syscall.EAGAIN {
-			put(w)
-			return false
-		}
-		c.readN, c.readErr = n, err
-		if n > 0 {
-			w.r, w.w = 0, n
-			c.w = w
-		} else {
-			put(w)
-		}
-		return true
+	n, err := readNow(fd, w.in)
+	if err == syscall.EAGAIN {
+		put(w)
+		return false
 	}
+	if c.awaitN = n; n > 0 && err == nil {
+		w.r, w.w = 0, n
+		c.w = w
+	} else {
+		c.awaitN = 0
+		put(w)
+	}
+	return true
 }
 
 // unread puts b before what is read next.
@@ -207,7 +199,7 @@ func (c *conn) head() ([]byte, error) {
 			c.readBy = time.Now().Add(c.s.o.Head)
 			c.nc.SetReadDeadline(c.readBy)
 		}
-		n, err := c.nc.Read(w.in[w.w:])
+		n, err := c.socket.read(c.nc, w.in[w.w:])
 		w.w += n
 		if n == 0 && err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -250,8 +242,7 @@ func (c *conn) write(b []byte) error {
 	if c.w.x.Edge {
 		c.mayStall()
 	}
-	_, err := c.nc.Write(b)
-	return err
+	return c.socket.write(c.nc, b)
 }
 
 // mayStall moves the deadline of writes to an outside caller, now and then.

@@ -29,7 +29,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"stoa/internal/engine/flow"
@@ -86,11 +85,9 @@ func (s *Server) Serve(nc net.Conn, state *tls.ConnectionState) {
 	if host, _, err := net.SplitHostPort(nc.RemoteAddr().String()); err == nil {
 		c.client = host
 	}
-	if sc, ok := nc.(syscall.Conn); ok && state == nil {
-		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw = raw
-			c.readRaw = c.tryRead
-		}
+	if state == nil {
+		c.socket.open(nc)
+		c.await1 = c.tryAwait
 	}
 	s.mu.Lock()
 	if s.draining.Load() {

@@ -171,6 +171,13 @@ func (r *request) serve() *flow.Refusal {
 	q := &c.w.req
 	safe := repeatable(q)
 	for {
+		if x.P.Faulty() {
+			if over, again, f := r.inject(safe); over {
+				return f
+			} else if again {
+				continue
+			}
+		}
 		e, f := r.take()
 		if f != nil {
 			return f
@@ -253,7 +260,7 @@ func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (aga
 		}
 	}
 	if r.upload == nil {
-		if _, err := uc.nc.Write(r.head); err != nil {
+		if err := uc.sock.write(uc.nc, r.head); err != nil {
 			return r.failed(uc, reused, safe, err)
 		}
 		if !r.whole && !w.req.Expect100 {
@@ -400,7 +407,7 @@ func (r *request) answerHead(uc *upConn) error {
 			w.uw = copy(grown, b)
 			w.up, w.ur = grown, 0
 		}
-		n, err := uc.nc.Read(w.up[w.uw:])
+		n, err := uc.sock.read(uc.nc, w.up[w.uw:])
 		if n > 0 {
 			if w.uw == 0 {
 				x.Answering()

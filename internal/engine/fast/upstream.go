@@ -40,7 +40,7 @@ type shard struct {
 // upConn is a connection to an endpoint.
 type upConn struct {
 	nc    net.Conn
-	raw   syscall.RawConn
+	sock  socket
 	peek  func(fd uintptr)
 	alive bool          // what peek found
 	since time.Time     // idle since
@@ -86,11 +86,11 @@ func (p *pool) get(n uint32, now time.Time, sure bool) *upConn {
 
 // open says whether the other side has neither closed nor sent anything.
 func (uc *upConn) open() bool {
-	if uc.raw == nil {
+	if uc.sock.raw == nil {
 		return true
 	}
 	uc.alive = false
-	if err := uc.raw.Control(uc.peek); err != nil {
+	if err := uc.sock.raw.Control(uc.peek); err != nil {
 		return false
 	}
 	return uc.alive
@@ -201,11 +201,8 @@ func (s *Server) dial(e *flow.Endpoint, u *flow.Upstream) (*upConn, error) {
 	if uc.keep == 0 {
 		uc.keep = 1 << 62 // no bound was asked for
 	}
-	if sc, ok := nc.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			uc.raw, uc.peek = raw, uc.look
-		}
-	}
+	uc.sock.open(nc)
+	uc.peek = uc.look
 	return uc, nil
 }
 
