@@ -41,7 +41,8 @@ type Exchange struct {
 	Up    *Upstream
 	Edge  bool // the caller is outside
 	Sent  Sent
-	Fresh bool // the next attempt is to use a new connection: a kept one had died
+	Fresh bool        // the next attempt is to use a new connection: a kept one had died
+	Marks [][2]string // fields that the answer bears besides its own, see Mark; nil: none
 
 	series   *series
 	held     *Endpoint // on which the exchange has a place; nil when given back
@@ -248,6 +249,7 @@ type AnswerHead struct {
 	RetryAfter string
 	Pushback   string // grpc-retry-pushback-ms
 	NoRetry    bool   // Stoa-Retry: no
+	Injected   bool   // it is ours, by a fault: it says nothing of an endpoint, and none is held
 }
 
 // Answered says whether the answer whose head came is relayed, or the request sent again

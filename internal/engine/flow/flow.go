@@ -47,6 +47,8 @@ type Plane struct {
 	o      Options
 	meters meters
 	cur    atomic.Pointer[Table]
+	marks  marks
+	faults atomic.Pointer[faultSet] // nil: none
 
 	upsMu sync.Mutex
 	ups   map[string]*pool // by upstream; guarded by upsMu
@@ -70,6 +72,7 @@ func New(o Options) *Plane {
 	}
 	o.MaxHeld = cmp.Or(o.MaxHeld, 1024)
 	p := &Plane{o: o, meters: newMeters(o.Meters), ups: map[string]*pool{}, draining: map[string][]*Endpoint{}}
+	p.marks = newMarks(o.Meters)
 	p.cur.Store(&Table{Listeners: map[string]*Listener{}, upstreams: map[string]*Upstream{}, Replaced: make(chan struct{})})
 	return p
 }

@@ -111,7 +111,7 @@ func (x *Exchange) Refuse(f *Refusal, contentType, accept string) Answer {
 	if x.Edge && !x.P.o.Candid {
 		f = f.outside()
 	}
-	a := Answer{Status: f.Status, Fields: [][2]string{{"Stoa-Reason", string(f.Reason)}}}
+	a := Answer{Status: f.Status, Fields: append([][2]string{{"Stoa-Reason", string(f.Reason)}}, x.Marks...)}
 	add := func(name, value string) { a.Fields = append(a.Fields, [2]string{name, value}) }
 	if IsGRPC(contentType) {
 		code, ok := grpcCodes[f.Status]

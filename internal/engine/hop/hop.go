@@ -65,6 +65,9 @@ type Record struct {
 	Instance string
 	Attempts int // connections on which the request was begun
 
+	Injected string // id of the fault that an attempt met, "" if none
+	Fallback string // what stood in for a failure: "cached", "static", "service=NAME"; "" if nothing
+
 	In, Out int64 // bytes of body from the caller, and to it
 
 	Trace   TraceID
@@ -82,12 +85,13 @@ type Record struct {
 func (r *Record) Failed() bool { return r.Class() == "5xx" }
 
 // Class is the class of the outcome: "1xx" to "5xx", "cancelled", or "tcp". A gRPC
-// answer is classed by its grpc-status, since its HTTP status is 200 in any case.
+// answer is classed by its grpc-status, since its HTTP status is 200 in any case. What a
+// fallback stood in for is a failure, although its caller saw none.
 func (r *Record) Class() string {
 	switch {
 	case r.Reason == Cancelled:
 		return "cancelled"
-	case r.Reason == Truncated:
+	case r.Reason == Truncated || r.Fallback != "":
 		return "5xx"
 	case r.Protocol == "tcp":
 		if r.Reason != "" {

@@ -94,6 +94,9 @@ func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Req
 	grpcStatus(resp.Header, &x.Rec)
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Stoa-Reason")
+	for _, m := range x.Marks {
+		resp.Header.Add(m[0], m[1])
+	}
 	resp.Request = req
 	resp.Body = &callBody{ReadCloser: resp.Body, end: func(n int64, err error) {
 		ended := ctx.Err() != nil

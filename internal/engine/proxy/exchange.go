@@ -30,6 +30,13 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 	ctx := out.Context()
 	safe := repeatable(out)
 	for n := 0; ; n++ {
+		if x.p.plane.Faulty() {
+			if resp, again, f := x.inject(out, body); resp != nil || f != nil {
+				return resp, f
+			} else if again {
+				continue
+			}
+		}
 		e, f := x.Take(ctx)
 		if f != nil {
 			return nil, f

@@ -44,6 +44,7 @@ import (
 
 	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/inject"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/ground/meter"
 )
@@ -166,6 +167,10 @@ func (p *Proxy) Endpoints(upstream string) (eps []snapshot.Endpoint, inflight []
 func (p *Proxy) Drained(ctx context.Context, endpointID string) error {
 	return p.plane.Drained(ctx, endpointID)
 }
+
+// SetFaults says which faults are injected from now on, in the place of those before; see
+// flow.Plane.SetFaults.
+func (p *Proxy) SetFaults(faults []inject.Fault) { p.plane.SetFaults(faults) }
 
 // gateRetry is how often a gateway listener that could not be opened is tried again.
 const gateRetry = time.Second

@@ -40,6 +40,9 @@ func (b *binding) relay(w http.ResponseWriter, r *http.Request, resp *http.Respo
 			delete(h, "Content-Length") // trailers need chunks there
 		}
 	}
+	for _, m := range x.Marks {
+		h.Add(m[0], m[1])
+	}
 	grpcStatus(resp.Header, &x.Rec)
 	x.Rec.Status = resp.StatusCode
 	w.WriteHeader(resp.StatusCode)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/inject"
 	"stoa/internal/engine/proxy"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
@@ -33,6 +34,7 @@ type Engine interface {
 	Drained(ctx context.Context, endpointID string) error
 	Bind(name string) (addr string, release func(), err error)
 	Run(ctx context.Context, ready func()) error
+	SetFaults([]inject.Fault)
 	Call(ctx context.Context, caller, upstream string, req *http.Request) (*http.Response, proxy.Outcome, error)
 	Gateways() []proxy.Gateway
 	GatewaysChanged() <-chan struct{}
@@ -70,6 +72,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"bounds", testBounds},
 		{"origin", testOrigin},
 		{"secure", testSecure},
+		{"faults", testFaults},
 		{"records", testRecords},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })

@@ -1,0 +1,101 @@
+package flow
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"stoa/internal/engine/cache"
+	"stoa/internal/engine/inject"
+)
+
+// faultSet are the faults in force, and what of them each callee may meet.
+type faultSet struct {
+	set   *inject.Set
+	ends  int64    // when the last is over, ns since 1970
+	rules sync.Map // *inject.Rules by callee, as they are asked for
+}
+
+// SetFaults says which faults are injected from now on, in the place of those before; each
+// ends by itself at its Until. What inject.Fault.Check would refuse is left out.
+func (p *Plane) SetFaults(faults []inject.Fault) {
+	now := time.Now().UnixNano()
+	set := inject.Compile(faults, now)
+	if set == nil {
+		p.faults.Store(nil)
+		return
+	}
+	s := &faultSet{set: set}
+	for _, f := range faults {
+		s.ends = max(s.ends, min(f.Until, now+int64(inject.MaxAhead)))
+	}
+	p.faults.Store(s)
+}
+
+// Faulty says whether any fault is in force: then each attempt begins with Inject.
+func (p *Plane) Faulty() bool { return p.faults.Load() != nil }
+
+// Inject says what the next attempt of x meets: the engine waits as long as it says,
+// and then, if it aborts, asks Aborted instead of Take.
+func (x *Exchange) Inject() inject.Verdict {
+	s := x.P.faults.Load()
+	if s == nil {
+		return inject.Verdict{}
+	}
+	now := time.Now().UnixNano()
+	if now >= s.ends {
+		x.P.faults.CompareAndSwap(s, nil)
+		return inject.Verdict{}
+	}
+	rules, ok := s.rules.Load(x.Rec.Callee)
+	if !ok {
+		rules, _ = s.rules.LoadOrStore(x.Rec.Callee, s.set.Of(x.Rec.Callee))
+	}
+	caller := x.Rec.Caller
+	if x.Edge {
+		caller = inject.Outside
+	}
+	var header func(string) (string, bool)
+	if x.Req != nil {
+		header = x.Req.Header
+	}
+	v := rules.(*inject.Rules).Decide(now, caller, x.Rec.Route, header, rand.Uint64())
+	if v.Injected() {
+		x.Rec.Injected = v.ID
+		x.Mark("Stoa-Injected", v.ID)
+		kind := "delay"
+		if v.Abort != 0 {
+			kind = "abort"
+		}
+		x.P.marks.injected.With(x.Rec.Callee, kind).Add(1)
+	}
+	return v
+}
+
+// Aborted judges an attempt that v aborts as it would an answer of the service, without an
+// endpoint that it could be held against: it is another attempt after a pause, or g is
+// the answer. Untouched and Safe are those of an AnswerHead.
+func (x *Exchange) Aborted(v inject.Verdict, contentType string, untouched, safe bool) (again bool, pause time.Duration, g *Given) {
+	x.Begun()
+	x.Answering()
+	a := AnswerHead{Status: v.Abort, GRPC: -1, Untouched: untouched, Safe: safe, Injected: true}
+	grpc := IsGRPC(contentType)
+	if grpc {
+		a.Status, a.GRPC = 200, inject.GRPC(v.Abort)
+	}
+	if again, pause = x.Answered(a); again {
+		return true, pause, nil
+	}
+	text := fmt.Sprintf("%d: injected by fault %s", v.Abort, v.ID)
+	if grpc {
+		g = given(200, "application/grpc", "", true)
+		g.Fields = cache.Fields{{Name: "Content-Type", Value: "application/grpc"},
+			{Name: "Grpc-Status", Value: strconv.Itoa(a.GRPC)}, {Name: "Grpc-Message", Value: grpcMessage(text)}}
+		return false, 0, g
+	}
+	g = given(v.Abort, "text/plain; charset=utf-8", text+"\n", x.Rec.Method == "HEAD")
+	g.Fields = append(g.Fields, cache.Field{Name: "Cache-Control", Value: "no-store"})
+	return false, 0, g
+}
