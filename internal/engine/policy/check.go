@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 
 	"stoa/api/core"
@@ -83,9 +84,11 @@ func quotas(r *core.RateLimit, tell func(path, text, hint string)) {
 			tell(at+".rate", err.Error(), "Write it as 50/s, 1000/m, 5/h or 10000/d.")
 		case q.Rate == "":
 			tell(at+".rate", "is missing", "Give a rate, as 50/s.")
-		default:
-			c.Check(func(path, text, hint string) { tell(join(at, path), text, hint) })
 		}
+		if c.Rate == (rate.Rate{}) {
+			c.Rate = rate.Rate{N: 1, Per: time.Second} // for what else is wrong
+		}
+		c.Check(func(path, text, hint string) { tell(join(at, path), text, hint) })
 	}
 	if r.Quota != (core.Quota{}) {
 		one("rateLimit", r.Quota)

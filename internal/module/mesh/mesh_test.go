@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"stoa/api/blueprint"
 	"stoa/api/core"
 	"stoa/api/mesh"
+	"stoa/internal/engine/breaker"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/kernel/host"
 )
@@ -68,6 +70,78 @@ func TestFragment(t *testing.T) {
 	}
 	if _, err := snapshot.Merge(snapshot.Version{Revision: 7}, f); err != nil {
 		t.Errorf("the fragment is no snapshot: %v", err)
+	}
+}
+
+// defaults is a System with defaults.
+func defaults(text string) core.Document {
+	d := doc("s", "", "defaults", text)
+	d.Kind = core.KindSystem
+	return d
+}
+
+// How calls are carried is in the snapshot: for each use that says something, or for which the System does.
+func TestPolicies(t *testing.T) {
+	st := state(
+		defaults(`{"timeout":"2s","rateLimit":{"rate":"5/s"},"breaker":{"percent":30},"balance":{"by":"least"}}`),
+		doc("a", "", "run", goProgram, "uses", `[{"service":"b","timeout":"100ms","fallback":{"cached":"5m","service":"c"}},{"service":"c"}]`),
+		doc("b", "", "run", goProgram, "traffic", `{"breaker":{"off":true}}`),
+		doc("c", "", "run", goProgram, "listen", `[{"env":"PORT","name":"web"},{"env":"P2"}]`),
+	)
+	f := Fragment(st)
+	b, c := f.Policies["a>b"], f.Policies["a>c/web"]
+	if b.Deadline.Total != 100*time.Millisecond || b.Fallback == nil || b.Fallback.Cached != 5*time.Minute || b.Fallback.Upstream != "c/web" {
+		t.Errorf("what the use says: %+v %+v", b, b.Fallback)
+	}
+	if c.Deadline.Total != 2*time.Second || c.Fallback != nil || len(c.Rates) != 0 {
+		t.Errorf("what the System says: %+v, want its timeout and no rate of outsiders", c)
+	}
+	if f.Listeners["a>b"].Routes[0].Policy != "a>b" {
+		t.Errorf("the rule %+v names no policy", f.Listeners["a>b"].Routes[0])
+	}
+	for name, want := range map[string]breaker.Config{"b": {Off: true}, "a": {Percent: 30}, "c": {Percent: 30}, "c/web": {Percent: 30}} {
+		if u := f.Upstreams[name]; u.Breaker != want || u.Balance.By != "least" {
+			t.Errorf("upstream %s: %+v %+v, want %+v and least", name, u.Breaker, u.Balance, want)
+		}
+	}
+	if _, err := snapshot.Merge(snapshot.Version{Revision: 7}, f); err != nil {
+		t.Errorf("the fragment is no snapshot: %v", err)
+	}
+	if f := Fragment(system()); len(f.Policies) != 0 {
+		t.Errorf("undeclared, there are policies: %v", f.Policies)
+	}
+}
+
+// Traffic and the System's defaults are checked where they are written.
+func TestCheckTrafficAndDefaults(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		doc  core.Document
+		want string // paths
+	}{
+		{"good", doc("a", "", "run", goProgram, "traffic", `{"balance":{"by":"ring","key":"path"},"concurrency":{"max":9,"adaptive":"off"}}`), ""},
+		{"undeclared", doc("a", "", "run", `{"static":"d"}`), ""},
+		{"bad", doc("a", "", "run", goProgram, "traffic", `{"balance":{"by":"ring"},"breaker":{"open":"1ms"}}`), "traffic.balance.key traffic.breaker.open"},
+		{"files", doc("a", "", "run", `{"static":"d"}`, "traffic", `{}`), "traffic"},
+		{"no port", doc("a", "", "run", goProgram, "listen", `[]`, "traffic", `{}`), "traffic"},
+		{"elsewhere", doc("a", "", "run", `{"external":["127.0.0.1:1"]}`, "traffic", `{"breaker":{"percent":101}}`), "traffic.breaker.percent"},
+		{"defaults", defaults(`{"timeout":"48h","rateLimit":{"rate":"x"},"outliers":{"stdev":-1},"fallback":{"service":"b"}}`),
+			"defaults.fallback.service defaults.outliers.stdev defaults.rateLimit.rate defaults.timeout"},
+	} {
+		var findings []host.Finding
+		if c.doc.Kind == core.KindSystem {
+			checkDefaults(host.NewChecker(c.doc, state(c.doc), "defaults", &findings), mesh.DefaultsSection.Of(c.doc))
+		} else {
+			checkTraffic(host.NewChecker(c.doc, state(c.doc), "traffic", &findings), mesh.TrafficSection.Of(c.doc))
+		}
+		var got []string
+		for _, f := range findings {
+			got = append(got, f.Path)
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
 	}
 }
 
@@ -136,6 +210,7 @@ func TestCheck(t *testing.T) {
 		return d
 	}
 	other := func(name, context string) core.Document { return doc(name, context, "run", goProgram) }
+	queue := doc("q", "", "run", goProgram, "listen", `[{"env":"PORT","protocol":"tcp"}]`)
 	for _, c := range []struct {
 		name, uses, context string
 		others              []core.Document
@@ -157,6 +232,14 @@ func TestCheck(t *testing.T) {
 			"uses[1].service: B_GRPC_URL is given by uses[0] too"},
 		{"the standard name itself", `[{"service":"b","as":{"B_ADDR":"host"}}]`, "", []core.Document{other("b", "")}, ""},
 		{"the variable of a port", `[{"service":"b","as":{"PORT":"port"}}]`, "", []core.Document{other("b", "")}, "uses[0].as.PORT: is the variable of a port (listen)"},
+		{"a good policy", `[{"service":"b","timeout":"1s","retry":{"attempts":3,"perTry":"300ms"},"fallback":{"cached":"5m","service":"c"}},{"service":"c"}]`, "", []core.Document{other("b", ""), other("c", "")}, ""},
+		{"attempts that do not fit", `[{"service":"b","timeout":"100ms","retry":{"attempts":3,"perTry":"60ms"}}]`, "", []core.Document{other("b", "")}, "uses[0].retry.perTry: 3 attempts of 60ms do not fit"},
+		{"attempts of the System that do not fit", `[{"service":"b","timeout":"100ms"}]`, "", []core.Document{other("b", ""), defaults(`{"retry":{"perTry":"60ms"}}`)}, "uses[0].timeout: 2 attempts of 60ms do not fit"},
+		{"a dangling fallback", `[{"service":"b","fallback":{"service":"cc"}}]`, "", []core.Document{other("b", "")}, "uses[0].fallback.service: there is no Service \"cc\""},
+		{"a fallback that is not used", `[{"service":"b","fallback":{"service":"c"}}]`, "", []core.Document{other("b", ""), other("c", "")}, "uses[0].fallback.service: \"c\" is not among what it uses"},
+		{"a fallback to what has failed", `[{"service":"b","fallback":{"service":"b"}}]`, "", []core.Document{other("b", "")}, "uses[0].fallback.service: is the service that has failed"},
+		{"a fallback that cannot answer", `[{"service":"b","fallback":{"service":"q"}},{"service":"q"}]`, "", []core.Document{other("b", ""), queue}, "uses[0].fallback.service: service/q speaks tcp"},
+		{"a policy of tcp", `[{"service":"q","coalesce":"1s"}]`, "", []core.Document{queue}, "uses[0].coalesce: the port speaks tcp"},
 		{"contexts without a relation", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", ""), ctx("warehouse", "")}, "uses[0].service: context/sales declares no relation to context/warehouse"},
 		{"contexts with one", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", `[{"context":"warehouse","relation":"customer-supplier"}]`), ctx("warehouse", "")}, ""},
 		{"a cycle of contexts", `[{"service":"b"}]`, "sales", []core.Document{doc("b", "warehouse", "run", goProgram, "uses", `[{"service":"a"}]`),
