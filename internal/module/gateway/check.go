@@ -101,17 +101,18 @@ func checkRule(k *host.Checker, at string, e gateway.Expose, r route.Rule) bool 
 			return // said above
 		}
 		if (strings.HasPrefix(path, "split[") || path == "mirror.upstream") && strings.HasSuffix(path, ".upstream") && text == "is missing" {
-			return // a service that is not there, or has no port: see checkOthers
+			good = false // a service that is not there, or has no port: see checkOthers
+			return
 		}
 		if path == "upstream" {
 			field = "path"
 		}
 		bad(written(e, field, rest), text, hint)
 	})
-	if !good {
-		return false
+	if !good || e.Redirect == nil {
+		return good
 	}
-	if _, alone := route.Compile([]route.Rule{r}); len(alone) > 0 { // a redirect to itself
+	if _, alone := route.Compile([]route.Rule{r}); len(alone) > 0 { // it leads to itself
 		bad("redirect.to", strings.TrimPrefix(alone[0].Why, alone[0].A+": "), "name another place")
 	}
 	return good

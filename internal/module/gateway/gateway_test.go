@@ -34,6 +34,10 @@ func service(name, expose string) core.Document {
 	return doc(core.KindService, name, "run", `{"go":"."}`, "expose", expose)
 }
 
+func files(name, expose string) core.Document {
+	return doc(core.KindService, name, "run", `{"static":"dist"}`, "expose", expose)
+}
+
 // The gateway has a route for each exposed path; files are served once they were built.
 func TestFragment(t *testing.T) {
 	web := doc(core.KindService, "web", "run", `{"static":"dist","spa":true}`, "expose", `[{"path":"/"}]`)
@@ -97,6 +101,28 @@ func TestCheckExpose(t *testing.T) {
 		{"tcp", doc(core.KindService, "b", "run", `{"go":"."}`, "listen", `[{"env":"P","protocol":"tcp"}]`, "expose", `[{"path":"/b"}]`), nil, "expose[0].path: the port speaks tcp"},
 		{"a conflict", service("b", `[{"path":"/x"}]`), []core.Document{service("a", `[{"path":"/x"}]`)}, "expose[0].path: "},
 		{"by method no conflict", service("b", `[{"path":"/x","methods":["POST"]}]`), []core.Document{service("a", `[{"path":"/x"}]`)}, ""},
+		{"by condition no conflict", service("b", `[{"path":"/x","headers":[{"name":"X-Beta","value":"1"}]}]`), []core.Document{service("a", `[{"path":"/x"}]`)}, ""},
+		{"conditions that can hold at once", service("b", `[{"path":"/x","headers":[{"name":"X-A","present":true}]}]`), []core.Document{service("a", `[{"path":"/x","headers":[{"name":"X-B","present":true}]}]`)}, "expose[0].path: "},
+		{"a condition that says nothing", service("b", `[{"path":"/b","query":[{"name":"p"}]}]`), nil, "expose[0].query[0]: want exactly one of"},
+		{"a host header", service("b", `[{"path":"/b","headers":[{"name":"Host","value":"x"}]}]`), nil, "expose[0].headers[0].name: host is not among the headers"},
+		{"a dangling side", service("b", `[{"path":"/b","split":[{"service":"b","weight":1},{"service":"bb","weight":1}]}]`), nil, "expose[0].split[1].service: there is no Service"},
+		{"a side without its port", service("b", `[{"path":"/b","split":[{"service":"b","weight":1},{"service":"a","listener":"x","weight":1}]}]`), []core.Document{service("a", `[]`)}, "expose[0].split[1].listener: service/a has no port named"},
+		{"a side of files", service("b", `[{"path":"/b","split":[{"service":"b","weight":1},{"service":"w","weight":1}]}]`), []core.Document{files("w", `[]`)}, "expose[0].split[1].service: service/w has no port"},
+		{"no weight", service("b", `[{"path":"/b","split":[{"service":"b","weight":0}]}]`), nil, "expose[0].split: all weights are 0"},
+		{"a service twice", service("b", `[{"path":"/b","split":[{"service":"b","weight":1},{"service":"b","weight":2}]}]`), nil, "expose[0].split[1].service: b is there twice"},
+		{"a dangling mirror", service("b", `[{"path":"/b","mirror":{"service":"c","percent":1}}]`), nil, "expose[0].mirror.service: there is no Service"},
+		{"a mirror of nothing", service("b", `[{"path":"/b","mirror":{"service":"a","percent":0}}]`), []core.Document{service("a", `[]`)}, "expose[0].mirror.percent: "},
+		{"a redirect to nowhere", service("b", `[{"path":"/b","redirect":{"to":"here"}}]`), nil, "expose[0].redirect.to: \"here\" is no place"},
+		{"a redirect to itself", service("b", `[{"path":"/b","redirect":{"to":"/b"}}]`), nil, "expose[0].redirect.to: redirects to itself"},
+		{"a redirect that is retried", service("b", `[{"path":"/b","redirect":{"to":"/c"},"retry":{"attempts":2}}]`), nil, "expose[0].retry: of a path that the gateway answers by itself"},
+		{"a redirect that is split", service("b", `[{"path":"/b","redirect":{"to":"/c"},"sticky":{"cookie":"c"}}]`), nil, "expose[0].sticky: of a path that is redirected"},
+		{"files with a fallback", files("b", `[{"path":"/b","fallback":{"cached":"1m"}}]`), nil, "expose[0].fallback: of a path that the gateway answers by itself"},
+		{"files with a rate", files("b", `[{"path":"/b","rateLimit":{"rate":"5/s"},"security":{"basic":true},"answerHeaders":{"set":{"X-A":"1"}}}]`), nil, ""},
+		{"a header of ours", service("b", `[{"path":"/b","requestHeaders":{"set":{"A":"1","Stoa-Caller":"me"}}}]`), nil, "expose[0].requestHeaders.set.Stoa-Caller: "},
+		{"a variable that is not there", service("b", `[{"path":"/b/{id}","rewrite":"/c/{no}"}]`), nil, "expose[0].rewrite: "},
+		{"a rate that is none", service("b", `[{"path":"/b","rateLimit":{"rate":"5"}}]`), nil, "expose[0].rateLimit.rate: "},
+		{"a dangling fallback", service("b", `[{"path":"/b","fallback":{"service":"c"}}]`), nil, "expose[0].fallback.service: there is no Service"},
+		{"a fallback to what has failed", service("b", `[{"path":"/b","fallback":{"service":"b"}}]`), nil, "expose[0].fallback.service: is the service that has failed"},
 		{"exact template", service("b", `[{"path":"/x/{id}","exact":true}]`), nil, "expose[0].exact: means nothing"},
 	} {
 		var findings []host.Finding
