@@ -79,7 +79,8 @@ func (x *Exchange) Trace(parent string, fresh bool) (hop.Context, bool) {
 	} else {
 		c = hop.NewContext()
 	}
-	x.Rec.Trace, x.Rec.Span, x.Rec.Sampled = c.Trace, c.Span, c.Sampled()
+	x.Rec.Trace, x.Rec.Span = c.Trace, c.Span
+	x.Rec.Sampled, c.Flags = x.P.samples.decide(x.Edge || !ok, c.Flags, nowAt(x.Rec.Start))
 	return c, ok
 }
 
@@ -280,8 +281,8 @@ func (x *Exchange) Panicked(v any) *Refusal {
 	return &Refusal{Reason: hop.Defect, Status: 502, Text: "a defect of the proxy"}
 }
 
-// Finish gives the place back, counts the exchange and hands over its record. It may
-// be called twice; the first counts.
+// Finish gives the place back, counts the exchange and hands over its record, if it is
+// one of those that are kept. It may be called twice; the first counts.
 func (x *Exchange) Finish() {
 	if x.finished {
 		return
@@ -289,8 +290,11 @@ func (x *Exchange) Finish() {
 	x.finished = true
 	x.Rec.Duration = time.Since(x.Rec.Start)
 	x.giveBack()
+	o := x.Rec.Outcome()
 	if x.series != nil {
-		x.series.count(&x.Rec)
+		x.series.count(&x.Rec, o)
 	}
-	x.P.o.Sink.Hop(&x.Rec)
+	if x.Rec.Sampled || x.P.samples.late(&x.Rec, o) {
+		x.P.o.Sink.Hop(&x.Rec)
+	}
 }

@@ -32,7 +32,7 @@ import (
 type Options struct {
 	Log    *slog.Logger    // nil: no log
 	Meters *meter.Registry // nil: counted, not shown
-	Sink   hop.Sink        // takes the record of every hop; nil: none
+	Sink   hop.Sink        // takes the records of hops, all while there are few, else a sample; nil: none
 
 	// Candid tells callers from outside what callers inside are told: which service could
 	// not answer, why, and what its operator can do. It is for development.
@@ -44,11 +44,12 @@ type Options struct {
 // Plane is what one node knows of the traffic it carries. All methods may be called
 // concurrently.
 type Plane struct {
-	o      Options
-	meters meters
-	cur    atomic.Pointer[Table]
-	marks  marks
-	faults atomic.Pointer[faultSet] // nil: none
+	o       Options
+	meters  meters
+	samples samples
+	cur     atomic.Pointer[Table]
+	marks   marks
+	faults  atomic.Pointer[faultSet] // nil: none
 
 	upsMu sync.Mutex
 	ups   map[string]*pool // by upstream; guarded by upsMu
@@ -72,6 +73,7 @@ func New(o Options) *Plane {
 	}
 	o.MaxHeld = cmp.Or(o.MaxHeld, 1024)
 	p := &Plane{o: o, meters: newMeters(o.Meters), ups: map[string]*pool{}, draining: map[string][]*Endpoint{}}
+	p.samples.init(p.meters.dropped.With())
 	p.marks = newMarks(o.Meters)
 	p.cur.Store(&Table{Listeners: map[string]*Listener{}, upstreams: map[string]*Upstream{}, Replaced: make(chan struct{})})
 	return p

@@ -12,6 +12,7 @@ type meters struct {
 	requests meter.Counters
 	duration meter.Histograms
 	retries  meter.Counters
+	dropped  meter.Counters
 }
 
 func newMeters(r *meter.Registry) meters {
@@ -25,6 +26,8 @@ func newMeters(r *meter.Registry) meters {
 		retries: r.Counter(meter.Desc{Name: "stoa_proxy_retries_total",
 			Help:   "Attempts after the first: no connection came about, or a kept one had died.",
 			Labels: []string{"callee"}}),
+		dropped: r.Counter(meter.Desc{Name: "stoa_proxy_records_dropped_total",
+			Help: "Records of failed, refused, repeated or slow requests that were too many to keep."}),
 	}
 }
 
@@ -33,31 +36,23 @@ func newMeters(r *meter.Registry) meters {
 type series struct {
 	m                     *meters
 	caller, callee, route string
-	classes               [len(classNames)]atomic.Pointer[meter.Counter]
+	classes               [hop.Outcomes]atomic.Pointer[meter.Counter]
 	duration              atomic.Pointer[meter.Histogram]
 	retries               atomic.Pointer[meter.Counter]
 }
-
-var classNames = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx", "cancelled", "tcp"}
 
 func (m *meters) series(caller, callee, route string) *series {
 	return &series{m: m, caller: caller, callee: callee, route: route}
 }
 
-// count adds one finished hop.
-func (s *series) count(rec *hop.Record) {
-	class := rec.Class()
-	for i, name := range classNames {
-		if name != class {
-			continue
-		}
-		c := s.classes[i].Load()
-		if c == nil {
-			c = s.m.requests.With(s.caller, s.callee, s.route, class)
-			s.classes[i].Store(c)
-		}
-		c.Add(1)
+// count adds one finished hop, of outcome o.
+func (s *series) count(rec *hop.Record, o hop.Outcome) {
+	c := s.classes[o].Load()
+	if c == nil {
+		c = s.m.requests.With(s.caller, s.callee, s.route, o.String())
+		s.classes[o].Store(c)
 	}
+	c.Add(1)
 	h := s.duration.Load()
 	if h == nil {
 		h = s.m.duration.With(s.caller, s.callee, s.route)

@@ -73,48 +73,67 @@ type Record struct {
 	Trace   TraceID
 	Span    SpanID // of this hop
 	Parent  SpanID // zero for the first hop
-	Sampled bool
+	Sampled bool   // it is recorded however it ends
 
 	Reason Reason // why the proxy answered itself, or how the exchange broke
 	Error  string // text of the cause, for people
 }
 
-// Failed says whether the hop counts as an error of the callee or of the way to it: a
-// 5xx, a gRPC status of the same meaning, or an exchange that broke. A caller who went
-// away is no failure.
-func (r *Record) Failed() bool { return r.Class() == "5xx" }
+// Outcome is the class of how a hop ended, as an index: series are kept by it.
+type Outcome uint8
 
-// Class is the class of the outcome: "1xx" to "5xx", "cancelled", or "tcp". A gRPC
-// answer is classed by its grpc-status, since its HTTP status is 200 in any case. What a
-// fallback stood in for is a failure, although its caller saw none.
-func (r *Record) Class() string {
+// The outcomes.
+const (
+	Informed   Outcome = iota // 1xx
+	Succeeded                 // 2xx
+	Redirected                // 3xx
+	Misasked                  // 4xx: the caller's mistake
+	Failed                    // 5xx, a gRPC status of the same meaning, or an exchange that broke
+	Left                      // the caller went away, which is no failure
+	Tunnelled                 // a TCP connection that ended well
+	Outcomes                  // how many there are
+)
+
+var classes = [Outcomes]string{"1xx", "2xx", "3xx", "4xx", "5xx", "cancelled", "tcp"}
+
+// String is the class as it is shown: "1xx" to "5xx", "cancelled", or "tcp".
+func (o Outcome) String() string { return classes[o] }
+
+// Outcome gives the class of r. A gRPC answer is classed by its grpc-status, since its
+// HTTP status is 200 in any case. What a fallback stood in for is a failure, although its
+// caller saw none.
+func (r *Record) Outcome() Outcome {
 	switch {
 	case r.Reason == Cancelled:
-		return "cancelled"
+		return Left
 	case r.Reason == Truncated || r.Fallback != "":
-		return "5xx"
+		return Failed
 	case r.Protocol == "tcp":
 		if r.Reason != "" {
-			return "5xx"
+			return Failed
 		}
-		return "tcp"
+		return Tunnelled
 	case r.GRPC >= 0:
 		switch r.GRPC {
 		case 0:
-			return "2xx"
+			return Succeeded
 		case 1:
-			return "cancelled"
+			return Left
 		case 3, 5, 6, 7, 9, 10, 11, 16:
-			return "4xx"
+			return Misasked
 		}
-		return "5xx"
+		return Failed
 	case r.Status >= 100 && r.Status < 600:
-		return classes[r.Status/100-1]
+		return Outcome(r.Status/100 - 1)
 	}
-	return "5xx"
+	return Failed
 }
 
-var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
+// Failed says whether the hop counts as an error of the callee or of the way to it.
+func (r *Record) Failed() bool { return r.Outcome() == Failed }
+
+// Class is the outcome in words.
+func (r *Record) Class() string { return r.Outcome().String() }
 
 // own are the strings that belong to the request.
 func (r *Record) own() [4]*string { return [4]*string{&r.Method, &r.Host, &r.Path, &r.Error} }
