@@ -141,8 +141,8 @@ var names = map[string]string{
 	"fallback.upstream": "fallback.service",
 }
 
-// renamed puts declared names into texts.
-var renamed = strings.NewReplacer("hedgeAfter", "hedge")
+// renamed puts declared names into texts, and leaves out what cannot be declared.
+var renamed = strings.NewReplacer("hedgeAfter", "hedge", ", or a negative duration for no bound", "")
 
 func declared(path string) string {
 	if name, ok := names[path]; ok {

@@ -234,6 +234,7 @@ func checkConflicts(k *host.Checker, at string, i int, r route.Rule) {
 			if other.Name == k.Doc.Name && j >= i || route.Check(o) != nil {
 				continue
 			}
+			o.Name = "of " + o.Name // two of one name are told by what they match
 			_, found := route.Compile([]route.Rule{o, r})
 			if n := slices.IndexFunc(found, func(c route.Conflict) bool { return c.B != "" }); n >= 0 {
 				k.Bad(at+".path", found[n].Error(), "change one of them, or give one a host, methods or conditions of its own")
