@@ -55,7 +55,7 @@ func (r *request) forward(uc *upConn) bool {
 			plain = false
 		}
 	}
-	if x.Marks != nil {
+	if x.EditsAnswer() {
 		plain = false
 	}
 	r.begun = true
@@ -68,7 +68,7 @@ func (r *request) forward(uc *upConn) bool {
 		return r.ended(uc, kind, as, end, err)
 	}
 	out := appendStatus(w.out[:0], resp, head)
-	out = appendFields(out, resp, head)
+	out = appendFields(out, resp, head, x)
 	switch {
 	case as == rechunked, kind == h1.InChunks && as == asItCame:
 		out = append(out, "Transfer-Encoding: chunked\r\n"...)
@@ -77,7 +77,7 @@ func (r *request) forward(uc *upConn) bool {
 	case !r.keep:
 		out = append(out, "Connection: close\r\n"...)
 	}
-	out = appendMarks(out, x)
+	out = x.AppendAnswer(out)
 	out = append(out, "\r\n"...)
 	if as != asItCame {
 		w.out = out[:0]
@@ -263,6 +263,9 @@ func (r *request) pass(in []byte, kind h1.Body, as framing) (int, error) {
 // more reads of the service. When that takes a while the caller is watched.
 func (r *request) more(uc *upConn, buf []byte) (int, error) {
 	end := r.x.Deadline()
+	if quiet := r.x.Quiet(); quiet > 0 {
+		end = time.Now().Add(quiet)
+	}
 	until := end
 	if r.stop == nil {
 		until = time.Now().Add(patience)

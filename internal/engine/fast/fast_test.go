@@ -59,7 +59,7 @@ func TestPoolGivesWhatIsOpen(t *testing.T) {
 	e := &flow.Endpoint{Endpoint: snapshot.Endpoint{Address: ln.Addr().String()}}
 	open := func() (*upConn, net.Conn) {
 		t.Helper()
-		uc, err := s.dial(e, &flow.Upstream{})
+		uc, err := s.dial(e, &flow.Upstream{}, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}

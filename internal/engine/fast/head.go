@@ -15,12 +15,20 @@ import (
 // sends that session to the gateway too, and no service may have it.
 const privateCookies = "stoa_session_"
 
-// build makes the head to send on, and puts as much of the body behind it as was read.
-// It takes both out of the read buffer, whose bytes stay as they are.
-func (r *request) build() *flow.Refusal {
+// retime makes the head anew for another attempt, which has less time left.
+func (r *request) retime() {
+	body := bytes.Clone(r.head[r.headEnd:])
+	out := r.appendHead(r.c.w.out[:0])
+	r.headEnd = len(out)
+	out = append(out, body...)
+	r.c.w.out, r.head = out, out
+}
+
+// appendHead appends the head to send on.
+func (r *request) appendHead(out []byte) []byte {
 	c, x, w := r.c, r.x, r.c.w
 	q, b := &w.req, r.b
-	out := append(w.out[:0], q.Method.In(b)...)
+	out = append(out, q.Method.In(b)...)
 	out = append(out, ' ')
 	if rule := x.Route.Rule; !rule.StripPrefix && rule.Rewrite == "" {
 		out = append(out, q.Origin().In(b)...)
@@ -43,9 +51,13 @@ func (r *request) build() *flow.Refusal {
 
 	// Lines that stay leave in the runs in which they came.
 	from, to := 0, 0
+	edits := x.EditsRequest()
 	for i := range q.Fields {
 		f := &q.Fields[i]
 		line := f.Line()
+		if edits && x.DropsRequest(text(f.Name.In(b))) {
+			continue
+		}
 		if r.stays(f) {
 			if int(line.Off) != to {
 				out = append(out, b[from:to]...)
@@ -81,8 +93,18 @@ func (r *request) build() *flow.Refusal {
 	}
 	out = append(out, "traceparent: "...)
 	out = r.span.AppendTraceparent(out)
-	out = append(out, "\r\n\r\n"...)
+	out = append(out, "\r\n"...)
+	out = x.AppendRequest(out)
+	return append(out, "\r\n"...)
+}
 
+// build makes the head to send on, and puts as much of the body behind it as was read.
+// It takes both out of the read buffer, whose bytes stay as they are.
+func (r *request) build() *flow.Refusal {
+	x, w := r.x, r.c.w
+	q := &w.req
+	out := r.appendHead(w.out[:0])
+	r.headEnd = len(out)
 	body := w.in[w.r+q.Len : w.w]
 	w.r = w.w
 	r.whole = true
@@ -176,12 +198,14 @@ func appendStatus(out []byte, resp *h1.Response, b []byte) []byte {
 	return append(out, "\r\n"...)
 }
 
-// appendFields appends the fields of an answer that are sent on.
-func appendFields(out []byte, resp *h1.Response, b []byte) []byte {
+// appendFields appends the fields of an answer that are sent on; x is nil for an interim one,
+// which is not edited.
+func appendFields(out []byte, resp *h1.Response, b []byte, x *flow.Exchange) []byte {
 	from, to := 0, 0
+	edits := x != nil && x.EditsAnswer()
 	for i := range resp.Fields {
 		f := &resp.Fields[i]
-		if f.Hop || f.ID == h1.StoaField {
+		if f.Hop || f.ID == h1.StoaField || edits && x.DropsAnswer(text(f.Name.In(b))) {
 			continue
 		}
 		line := f.Line()

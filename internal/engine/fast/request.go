@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -28,13 +29,14 @@ type request struct {
 	span hop.Context
 	own  bool // the trace is the caller's: its tracestate goes on
 
-	head   []byte  // the head to send, with as much of the body as was there
-	sized  int64   // bytes of the body that are not in head; -1: in chunks
-	whole  bool    // head holds the whole request
-	upload *upload // sends the rest; nil if there is none, or it has not begun
-	keep   bool    // the caller's connection can be used again
-	begun  bool    // something of an answer was written
-	stop   func()  // ends the watch of the caller; nil: there is none
+	head    []byte  // the head to send, with as much of the body as was there
+	sized   int64   // bytes of the body that are not in head; -1: in chunks
+	headEnd int     // where the body begins in head
+	whole   bool    // head holds the whole request
+	upload  *upload // sends the rest; nil if there is none, or it has not begun
+	keep    bool    // the caller's connection can be used again
+	begun   bool    // something of an answer was written
+	stop    func()  // ends the watch of the caller; nil: there is none
 }
 
 // one serves one request, and says whether the connection can have another.
@@ -156,7 +158,7 @@ var errBridge = &flow.Refusal{Text: "not of this engine"}
 // serve sends the request and forwards the answer, or says what to answer.
 func (r *request) serve() *flow.Refusal {
 	c, x := r.c, r.x
-	if x.Route.Site != nil || x.Up.Protocol != snapshot.HTTP1 {
+	if x.Route.Site != nil || !x.Up.Only(snapshot.HTTP1) {
 		return errBridge
 	}
 	wait, f := x.Admit(nil)
@@ -183,6 +185,7 @@ func (r *request) serve() *flow.Refusal {
 			return f
 		}
 		if e.Speaks(x.Up) != snapshot.HTTP1 {
+			x.Abandon() // the endpoints have just changed
 			return errBridge
 		}
 		p := poolOf(e)
@@ -192,7 +195,7 @@ func (r *request) serve() *flow.Refusal {
 		}
 		if uc == nil {
 			var err error
-			if uc, err = c.s.dial(e, x.Up); err != nil {
+			if uc, err = c.s.dial(e, x.Up, x.Deadline()); err != nil {
 				pause, f := x.Failed(flow.Attempt{Failure: flow.Dial, Untouched: true, Err: err})
 				if f == nil {
 					f = r.pause(pause)
@@ -253,7 +256,9 @@ func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (aga
 	w.ur, w.uw = 0, 0
 	w.resp.Reset()
 	reused := uc.used
-	if r.head == nil {
+	if r.head != nil {
+		r.retime()
+	} else {
 		if f := r.build(); f != nil {
 			uc.nc.Close()
 			return false, f
@@ -272,8 +277,8 @@ func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (aga
 		return r.failed(uc, reused, safe, err)
 	}
 	resp := &w.resp
-	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Untouched: r.whole, Safe: safe,
-		RetryAfter: text(resp.Value(w.up[w.ur:], h1.RetryAfter))}
+	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Untouched: r.whole, Safe: safe}
+	r.advice(&a, w.up[w.ur:w.uw])
 	if again, pause := x.Answered(a); again {
 		uc.nc.Close()
 		r.unwatch()
@@ -357,7 +362,7 @@ var errInterim = &h1.Error{Status: 502, Text: "more than 64 interim answers to o
 func (r *request) answerHead(uc *upConn) error {
 	c, x, w := r.c, r.x, r.c.w
 	now := time.Now()
-	end := x.Deadline() // of everything
+	end := x.TryDeadline() // of everything
 	if head := x.Up.Head; head > 0 {
 		if by := now.Add(head); end.IsZero() || by.Before(end) {
 			end = by
@@ -372,6 +377,7 @@ func (r *request) answerHead(uc *upConn) error {
 		until = end
 	}
 	uc.nc.SetReadDeadline(until)
+	runtime.Gosched() // others are served meanwhile: then the answer is there, and no read is in vain
 	limits := h1.Limits{Head: 256 << 10, Fields: 1000}
 	interim := 0
 	for {
@@ -485,7 +491,7 @@ func (r *request) interim(uc *upConn, b []byte) error {
 		return nil
 	}
 	out := appendStatus(nil, &w.resp, b)
-	out = appendFields(out, &w.resp, b)
+	out = appendFields(out, &w.resp, b, nil)
 	out = append(out, "\r\n"...)
 	if err := c.write(out); err != nil {
 		c.gone.Store(true)

@@ -29,7 +29,7 @@ func (r *request) upgrade(uc *upConn) *flow.Refusal {
 	r.keep = false
 	x.Rec.Status = resp.Status
 	out := appendStatus(w.out[:0], resp, b)
-	out = appendFields(out, resp, b)
+	out = x.AppendAnswer(appendFields(out, resp, b, x))
 	out = append(append(append(out, "Connection: Upgrade\r\nUpgrade: "...), resp.Upgrade.In(b)...), "\r\n\r\n"...)
 	c.nc.SetDeadline(time.Time{})
 	uc.nc.SetDeadline(time.Time{})
@@ -42,7 +42,7 @@ func (r *request) upgrade(uc *upConn) *flow.Refusal {
 	w.ur = w.uw
 	stop := context.AfterFunc(c.s.ctx, func() { c.nc.Close(); uc.nc.Close() })
 	defer stop()
-	if err := pipe.Join(caller, service, 0, &x.Rec.In, &x.Rec.Out); err != nil {
+	if err := pipe.Join(caller, service, x.Quiet(), &x.Rec.In, &x.Rec.Out); err != nil {
 		x.Rec.Error = err.Error()
 	}
 	return nil

@@ -177,11 +177,16 @@ func (p *pool) CloseIdle() {
 	p.mu.Unlock()
 }
 
-// dial makes a connection to e.
-func (s *Server) dial(e *flow.Endpoint, u *flow.Upstream) (*upConn, error) {
+// dial makes a connection to e; by is the deadline of the request, zero for none.
+func (s *Server) dial(e *flow.Endpoint, u *flow.Upstream, by time.Time) (*upConn, error) {
 	ctx, cancel := s.ctx, context.CancelFunc(func() {})
 	if d := flow.OrDefault(u.Connect, snapshot.DefaultConnect); d > 0 {
-		ctx, cancel = context.WithTimeout(s.ctx, d)
+		if until := time.Now().Add(d); by.IsZero() || until.Before(by) {
+			by = until
+		}
+	}
+	if !by.IsZero() {
+		ctx, cancel = context.WithDeadline(s.ctx, by)
 	}
 	defer cancel()
 	// On a goroutine of its own, because dialling is deep: else it would double the stack

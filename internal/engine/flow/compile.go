@@ -27,12 +27,20 @@ type Listener struct {
 	none   *series  // of requests that no rule matched
 }
 
-// Route is a rule and where it leads: Up or Site.
+// Route is a rule and where it leads: Up, one of its sides, Site or a redirect.
 type Route struct {
 	Rule   *route.Rule // nil for TCP
 	Up     *Upstream
 	Site   *snapshot.Site
 	Callee string
+	series *series
+	policy *policy
+	sides  []side // of a split; nil: none
+}
+
+// side is one side of a split.
+type side struct {
+	up     *Upstream
 	series *series
 }
 
@@ -42,6 +50,7 @@ type Upstream struct {
 	Name    string
 	Service string
 	pool    *pool
+	from    source // of the balancer's key
 }
 
 func (p *Plane) compile(s *snapshot.Snapshot) *Table {
@@ -52,8 +61,12 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 		Replaced:  make(chan struct{}),
 	}
 	for name, u := range s.Upstreams {
-		c.upstreams[name] = &Upstream{Upstream: u, Name: name, Service: s.ServiceOf(name), pool: p.pool(name)}
+		cu := &Upstream{Upstream: u, Name: name, Service: s.ServiceOf(name), pool: p.pool(name)}
+		cu.from.kind, cu.from.name = u.Balance.Source()
+		c.upstreams[name] = cu
+		p.declare(cu.pool, u)
 	}
+	spent := make(map[spendingKey]*spending)
 	for name, l := range s.Listeners {
 		cl := &Listener{Listener: l, Name: name, none: p.meters.series(l.Caller, "", "")}
 		c.Listeners[name] = cl
@@ -65,14 +78,29 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 		cl.table, _ = route.Compile(l.Routes) // Swap has checked
 		for i := range cl.table.Rules() {
 			r := &cl.table.Rules()[i]
-			cr := &Route{Rule: r}
-			if r.Site != "" {
+			cr := &Route{Rule: r, policy: compilePolicy(r, s.Policies[r.Policy], func(i int) *spending {
+				k := spendingKey{name, r.Name, i}
+				if spent[k] = p.spent[k]; spent[k] == nil {
+					spent[k] = &spending{}
+				}
+				return spent[k]
+			})}
+			for _, w := range r.Split {
+				u := c.upstreams[w.Upstream]
+				cr.sides = append(cr.sides, side{u, p.meters.series(l.Caller, u.Service, r.Name)})
+			}
+			switch {
+			case r.Redirect != nil:
+			case r.Site != "":
 				site := s.Sites[r.Site]
 				cr.Site, cr.Callee = &site, site.Service
 				if cr.Callee == "" {
 					cr.Callee = r.Site
 				}
-			} else {
+			case cr.sides != nil:
+				cr.Up = cr.sides[0].up
+				cr.Callee = cr.Up.Service
+			default:
 				cr.Up = c.upstreams[r.Upstream]
 				cr.Callee = cr.Up.Service
 			}
@@ -80,6 +108,7 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 			cl.routes = append(cl.routes, cr)
 		}
 	}
+	p.spent = spent // what no rule spends is forgotten
 	return c
 }
 
@@ -106,6 +135,9 @@ func (p *Plane) forgetPools(c *Table) {
 	for name, u := range p.ups {
 		if set := u.set.Load(); c.upstreams[name] == nil && len(set.eps) == 0 && set.closed == nil {
 			delete(p.ups, name)
+			if u.gauges.Load() != nil {
+				p.meters.forget(name)
+			}
 		}
 	}
 }

@@ -1,13 +1,17 @@
 package flow
 
 import (
-	"context"
 	"fmt"
 	"time"
 
+	"stoa/internal/engine/balance"
+	"stoa/internal/engine/breaker"
+	"stoa/internal/engine/deadline"
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/limit"
+	"stoa/internal/engine/rate"
+	"stoa/internal/engine/retry"
 	"stoa/internal/engine/route"
-	"stoa/internal/engine/snapshot"
 )
 
 // Sent says how far a request came.
@@ -29,6 +33,7 @@ func (s Sent) String() string { return [...]string{"no", "maybe", "yes"}[s] }
 type Request interface {
 	route.Request
 	Client() string // the address of the other side, without port
+	Told() Told     // what the caller says of time and priority
 }
 
 // Exchange is one request on its way to an upstream and its answer, until Finish. One
@@ -44,20 +49,44 @@ type Exchange struct {
 	Fresh bool        // the next attempt is to use a new connection: a kept one had died
 	Marks [][2]string // fields that the answer bears besides its own, see Mark; nil: none
 
+	policy   *policy // never nil
 	series   *series
 	held     *Endpoint // on which the exchange has a place; nil when given back
-	deadline time.Time // of the whole; zero: none
-	until    time.Time // of the hold; zero before the first Take
-	attempts int       // takes of an endpoint
-	dialErr  error     // of the last connection that did not come about
-	died     bool      // a kept connection died already
 	finished bool
+
+	// Times as Now gives them; 0 if there is none.
+	now      int64 // when it was looked last
+	deadline int64 // of the whole; deadline.Never: none
+	until    int64 // of the hold
+	began    int64 // the attempt
+	headAt   int64 // the answer to it
+
+	quiet      time.Duration // of a stream
+	short      bool          // the deadline is the caller's, and shorter than the route's
+	grpcTold   bool          // it came as grpc-timeout, too
+	priority   limit.Priority
+	stage      uint8         // of admission
+	waiter     *limit.Waiter // in the queue of the limiter
+	placed     bool          // has a place of the limiter
+	passed     bool          // the breaker let it through, and is not told how it ended
+	pass       breaker.Pass  // with passed
+	rated      *rate.Limit   // the nearest rate; nil: none
+	rate       rate.Verdict  // of rated
+	run        retry.Run     // of the attempts
+	attempts   int           // takes of an endpoint
+	tried      balance.Tried // endpoints that failed
+	key        uint64        // for the balancer
+	dialErr    error         // of the last connection that did not come about
+	reported   bool          // how the attempt ended
+	overloaded bool          // the answer says that the service is
+	tell       bool          // Stoa-Retry: no
 }
 
 // Begin makes x the exchange of a request that came at start.
 func (x *Exchange) Begin(p *Plane, start time.Time, listener, protocol string) {
 	*x = Exchange{} // in place: a literal with fields would be made on the stack first
 	x.P, x.Rec.Start, x.Rec.Listener, x.Rec.Protocol, x.Rec.GRPC = p, start, listener, protocol, -1
+	x.policy, x.deadline = never, deadline.Never
 }
 
 // At tells x at which listener it arrived.
@@ -112,8 +141,19 @@ func (x *Exchange) Find(l *Listener, hit *route.Hit) *Refusal {
 			Hint: "See the routes: stoa explain route " + method + " " + path}
 	}
 	r := l.routes[hit.Index]
-	x.Route, x.Up, x.series = r, r.Up, r.series
+	x.Route, x.series, x.policy = r, r.series, r.policy
 	x.Rec.Route, x.Rec.Callee = r.Rule.Name, r.Callee
+	if r.Rule.Redirect != nil {
+		to, ok := hit.Location(host, path, x.Req.Query())
+		if !ok {
+			return &Refusal{Reason: hop.BadRequest, Status: 400, Text: "host " + host + " cannot stand in a redirect"}
+		}
+		return &Refusal{Status: r.Rule.Redirect.Status(), Location: to}
+	}
+	if x.Up = x.choose(r); x.Up != nil {
+		x.Rec.Callee = x.Up.Service
+	}
+	x.resolve()
 	return nil
 }
 
@@ -134,151 +174,19 @@ func (x *Exchange) Enter(l *Listener) {
 	x.Route, x.Up, x.series, x.Rec.Callee = l.TCP, l.TCP.Up, l.TCP.series, l.TCP.Callee
 }
 
-// Admit asks the policies of the route and of its upstream whether the request may go on.
-// It may wait; ctx may be nil, then wait says that it would: ask again with one.
-func (x *Exchange) Admit(ctx context.Context) (wait bool, f *Refusal) {
-	if x.Route != nil && x.Route.Rule.Timeout > 0 {
-		x.deadline = x.Rec.Start.Add(x.Route.Rule.Timeout)
-	}
-	return false, nil
-}
-
-// Deadline is when the time for the request runs out; zero for never. Known once it is admitted.
-func (x *Exchange) Deadline() time.Time { return x.deadline }
-
-// MayRetry says whether an attempt may be followed by another, so that it is worth
-// keeping what was sent of the body.
-func (x *Exchange) MayRetry() bool { return false }
-
-// maxAttempts bounds the attempts of one request: connections that did not come about
-// are tried again until the hold is over, each with a pause once every endpoint has
-// refused.
-const maxAttempts = 64
-
-// Take gives an endpoint for the next attempt, with a place on it that Finish or a
-// verdict to try again gives back. It waits until one is ready or the hold is over;
-// ctx may be nil, then nil and no refusal say that there would be a wait.
-func (x *Exchange) Take(ctx context.Context) (*Endpoint, *Refusal) {
-	x.attempts++
-	if x.until.IsZero() {
-		x.until = x.Rec.Start.Add(OrDefault(x.Up.Hold, snapshot.DefaultHold))
-	}
-	e, f := x.P.take(ctx, x.Up, x.until, &x.Rec)
-	if f != nil {
-		if f.Reason == hop.NoEndpoint && x.dialErr != nil {
-			f.Reason, f.Err = hop.Connect, x.dialErr
-		}
-		return nil, f
-	}
-	if e == nil {
-		x.attempts--
-		return nil, nil
-	}
-	x.held = e
-	x.Rec.Endpoint, x.Rec.Address, x.Rec.Instance = e.ID, e.Address, e.Instance
-	return e, nil
-}
-
-// giveBack gives the place on the endpoint back.
-func (x *Exchange) giveBack() {
-	if x.held != nil {
-		x.P.release(x.held)
-		x.held = nil
-	}
-}
-
-// Failure says how an attempt ended that brought no answer.
-type Failure int
-
-// The failures.
-const (
-	Broke      Failure = iota // the connection broke
-	Dial                      // no connection came about
-	Untrusted                 // the other side did not prove who it is, or spoke no TLS
-	Unsendable                // the request cannot be sent on
-	Slow                      // no answer began within the bound of the upstream
-	Garbled                   // what came is no answer
-)
-
-// Attempt is an attempt that brought no answer.
-type Attempt struct {
-	Failure   Failure
-	Reused    bool // on a kept connection
-	Answered  bool // a byte of answer came
-	Untouched bool // the body can be sent again: unread, or kept whole
-	Safe      bool // the request may be repeated: by its method, or its key
-	Err       error
-}
-
-// Failed says what follows: another attempt after a pause, or a refusal. Before another
-// attempt the place on the endpoint has been given back.
-func (x *Exchange) Failed(a Attempt) (pause time.Duration, f *Refusal) {
-	service := x.Up.Service
-	switch {
-	case a.Failure == Untrusted:
-		return 0, &Refusal{Reason: hop.Connect, Status: 502, Text: "no trusted connection to " + service, Err: a.Err,
-			Hint: "Check the certificate of its origin: stoa why " + service}
-	case a.Failure == Unsendable:
-		return 0, &Refusal{Reason: hop.BadRequest, Status: 502, Text: "the request cannot be sent on", Err: a.Err}
-	case a.Failure == Dial:
-		x.held.Refused()
-		x.dialErr = a.Err
-		if x.attempts >= maxAttempts || OrDefault(x.Up.Hold, snapshot.DefaultHold) == 0 && x.onlyRefused() {
-			return 0, &Refusal{Reason: hop.Connect, Status: 503, Text: "no connection to " + service, Err: a.Err,
-				Hint: "See its state: stoa why " + service}
-		}
-	case a.Failure == Broke && a.Reused && !a.Answered && a.Untouched && a.Safe && !x.died:
-		x.died, x.Fresh = true, true // the kept connection died as we sent
-	case a.Failure == Slow:
-		return 0, &Refusal{Reason: hop.Deadline, Status: 504, Text: service + " did not begin to answer in time", Err: a.Err}
-	case a.Answered:
-		return 0, &Refusal{Reason: hop.BadAnswer, Status: 502, Text: service + " gave an answer that cannot be read", Err: a.Err}
-	default:
-		return 0, &Refusal{Reason: hop.Upstream, Status: 502, Text: "the connection to " + service + " broke before an answer",
-			Err: a.Err, Hint: "It may have happened. See why it broke: stoa why " + service}
-	}
-	x.giveBack()
-	return 0, nil
-}
-
-// AnswerHead is what a verdict on an answer reads of its head.
-type AnswerHead struct {
-	Status     int
-	GRPC       int // grpc-status, -1 if there is none
-	Untouched  bool
-	Safe       bool
-	RetryAfter string
-	Pushback   string // grpc-retry-pushback-ms
-	NoRetry    bool   // Stoa-Retry: no
-	Injected   bool   // it is ours, by a fault: it says nothing of an endpoint, and none is held
-}
-
-// Answered says whether the answer whose head came is relayed, or the request sent again
-// after a pause. Before another attempt the place on the endpoint has been given back.
-func (x *Exchange) Answered(a AnswerHead) (again bool, pause time.Duration) { return false, 0 }
-
-// onlyRefused says whether every endpoint is one that refused lately.
-func (x *Exchange) onlyRefused() bool {
-	e, _ := x.Up.pool.set.Load().pick(time.Now().UnixNano())
-	return e == nil
-}
-
-// Begun notes that the request was begun on a connection.
-func (x *Exchange) Begun() {
-	x.Rec.Attempts++
-	x.Sent = max(x.Sent, Maybe)
-}
-
-// Answering notes that an answer began.
-func (x *Exchange) Answering() {
-	x.Sent = Yes
-	x.Rec.Head = time.Since(x.Rec.Start)
-}
-
 // Panicked notes a defect of ours.
 func (x *Exchange) Panicked(v any) *Refusal {
 	x.Rec.Reason, x.Rec.Error = hop.Defect, fmt.Sprint(v)
 	return &Refusal{Reason: hop.Defect, Status: 502, Text: "a defect of the proxy"}
+}
+
+// Abandon gives back what x has, uncounted: another exchange carries the request.
+func (x *Exchange) Abandon() {
+	x.Rec.Reason = hop.Overload // it says nothing of the service
+	x.unqueue()
+	x.settle(Now())
+	x.giveBack()
+	x.finished = true
 }
 
 // Finish gives the place back, counts the exchange and hands over its record, if it is
@@ -288,7 +196,14 @@ func (x *Exchange) Finish() {
 		return
 	}
 	x.finished = true
-	x.Rec.Duration = time.Since(x.Rec.Start)
+	now := Now()
+	x.Rec.Duration = time.Duration(now - nowAt(x.Rec.Start))
+	if x.Up != nil {
+		x.ended(now)
+		x.settle(now)
+		x.unqueue()
+		x.P.look(x.Up.pool, now)
+	}
 	x.giveBack()
 	o := x.Rec.Outcome()
 	if x.series != nil {

@@ -57,7 +57,8 @@ type Plane struct {
 	drainMu  sync.Mutex
 	draining map[string][]*Endpoint // by endpoint id, taken away but not idle; guarded by drainMu
 
-	swapMu sync.Mutex // one Swap at a time
+	swapMu sync.Mutex                // one Swap at a time
+	spent  map[spendingKey]*spending // of rates; guarded by swapMu
 }
 
 // New returns a plane that knows nothing yet.
@@ -73,8 +74,8 @@ func New(o Options) *Plane {
 	}
 	o.MaxHeld = cmp.Or(o.MaxHeld, 1024)
 	p := &Plane{o: o, meters: newMeters(o.Meters), ups: map[string]*pool{}, draining: map[string][]*Endpoint{}}
-	p.samples.init(p.meters.dropped.With())
 	p.marks = newMarks(o.Meters)
+	p.samples.init(p.meters.dropped.With())
 	p.cur.Store(&Table{Listeners: map[string]*Listener{}, upstreams: map[string]*Upstream{}, Replaced: make(chan struct{})})
 	return p
 }

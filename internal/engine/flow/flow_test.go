@@ -6,24 +6,30 @@ import (
 	"stoa/internal/engine/snapshot"
 )
 
-// Two different endpoints are compared, and of them the less busy is taken.
+// Two different endpoints are compared, and of them the less busy is taken; one that refused
+// lately is passed over.
 func TestPick(t *testing.T) {
 	p := New(Options{})
 	p.SetEndpoints("u", []snapshot.Endpoint{{ID: "a"}, {ID: "b"}})
+	x := &Exchange{P: p, Up: &Upstream{Name: "u", Service: "u", pool: p.pool("u")}, policy: never}
 	set := p.pool("u").set.Load()
-	set.eps[0].inflight.Store(3)
+	for range 3 {
+		set.eps[0].member.Begin()
+	}
+	x.until, x.now = Now()+1e12, Now()
 	for range 100 {
-		if e, _ := set.pick(1); e.ID != "b" {
-			t.Fatalf("picked %s, which holds %d", e.ID, e.inflight.Load())
+		if e, _, _ := x.await(nil); e == nil || e.ID != "b" {
+			t.Fatalf("picked %v", e)
 		}
 	}
-	set.eps[1].suspect.Store(10)
-	if e, _ := set.pick(5); e == nil || e.ID != "a" {
+	set.eps[1].member.Refused(x.now)
+	if e, _, _ := x.await(nil); e == nil || e.ID != "a" {
 		t.Errorf("picked %v, though b refused lately", e)
 	}
-	set.eps[0].suspect.Store(20)
-	if e, again := set.pick(5); e != nil || again != 10 {
-		t.Errorf("picked %v, again at %d; want none and 10", e, again)
+	set.eps[0].member.Suspect(x.now + 1e12)
+	set.eps[1].member.Suspect(x.now + 1e12)
+	if e, wait, f := x.await(nil); e != nil || !wait || f != nil {
+		t.Errorf("picked %v, %v, %v; want to wait", e, wait, f)
 	}
 }
 

@@ -13,10 +13,56 @@ type meters struct {
 	duration meter.Histograms
 	retries  meter.Counters
 	dropped  meter.Counters
+
+	// For slow paths: a series is looked up with each count.
+	unrepeated meter.Counters
+	shed       meter.Counters
+	rated      meter.Counters
+	ejections  meter.Counters
+
+	ejected, breaker, limit, inflight, waiting, overload, budget meter.Gauges
+}
+
+// gauges are those of one upstream.
+type gauges struct{ ejected, breaker, limit, inflight, waiting, overload, budget *meter.Gauge }
+
+func (m *meters) gauges(upstream string) *gauges {
+	return &gauges{m.ejected.With(upstream), m.breaker.With(upstream), m.limit.With(upstream), m.inflight.With(upstream),
+		m.waiting.With(upstream), m.overload.With(upstream), m.budget.With(upstream)}
+}
+
+// forget drops the gauges of an upstream.
+func (m *meters) forget(upstream string) {
+	for _, g := range [...]meter.Gauges{m.ejected, m.breaker, m.limit, m.inflight, m.waiting, m.overload, m.budget} {
+		g.Drop(upstream)
+	}
 }
 
 func newMeters(r *meter.Registry) meters {
+	gauge := func(name, help string) meter.Gauges {
+		return r.Gauge(meter.Desc{Name: name, Help: help + " As of the last second in which it was asked.", Labels: []string{"upstream"}})
+	}
 	return meters{
+		unrepeated: r.Counter(meter.Desc{Name: "stoa_proxy_retries_refused_total",
+			Help:   "Failures that could have been repeated and were not, by why: budget, attempts, unsafe, body, deadline, later, told, pushback, breaker.",
+			Labels: []string{"callee", "why"}}),
+		shed: r.Counter(meter.Desc{Name: "stoa_proxy_shed_total",
+			Help:   "Requests that were refused to spare an upstream, by why: breaker (it fails), limit (no place in time), shed (others are more important).",
+			Labels: []string{"upstream", "why", "priority"}}),
+		rated: r.Counter(meter.Desc{Name: "stoa_proxy_rate_limited_total",
+			Help:   "Requests that were refused as there were more than a rate allows.",
+			Labels: []string{"listener", "route"}}),
+		ejections: r.Counter(meter.Desc{Name: "stoa_proxy_ejections_total",
+			Help:   "Endpoints that were left alone for a while, by the rule.",
+			Labels: []string{"upstream", "why"}}),
+		ejected:  gauge("stoa_proxy_ejected_endpoints", "Endpoints that are left alone for a while."),
+		breaker:  gauge("stoa_proxy_breaker_state", "The breaker: 0 closed, 1 open, 2 half-open."),
+		limit:    gauge("stoa_proxy_limit_requests", "How many requests may be at the upstream at one time; 0: any number."),
+		inflight: gauge("stoa_proxy_inflight_requests", "Requests at the upstream that count to its limit."),
+		waiting:  gauge("stoa_proxy_waiting_requests", "Requests that wait for a place at the upstream."),
+		overload: gauge("stoa_proxy_overload_level", "How overloaded the upstream is, 0 to 1; its cube is the share of ranks that are shed."),
+		budget:   gauge("stoa_proxy_retry_budget_level", "What is left of the budget for repeats, 0 to 1."),
+
 		requests: r.Counter(meter.Desc{Name: "stoa_proxy_requests_total",
 			Help:   "Requests by outcome, as the caller saw it; gRPC is classed by grpc-status.",
 			Labels: []string{"caller", "callee", "route", "class"}}),
@@ -24,7 +70,7 @@ func newMeters(r *meter.Registry) meters {
 			Help:   "From the arrival of a request to the last byte of its answer.",
 			Labels: []string{"caller", "callee", "route"}}),
 		retries: r.Counter(meter.Desc{Name: "stoa_proxy_retries_total",
-			Help:   "Attempts after the first: no connection came about, or a kept one had died.",
+			Help:   "Attempts after the first.",
 			Labels: []string{"callee"}}),
 		dropped: r.Counter(meter.Desc{Name: "stoa_proxy_records_dropped_total",
 			Help: "Records of failed, refused, repeated or slow requests that were too many to keep."}),

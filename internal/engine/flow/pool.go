@@ -2,46 +2,108 @@ package flow
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"stoa/api/fault"
-	"stoa/internal/engine/hop"
+	"stoa/internal/engine/balance"
+	"stoa/internal/engine/breaker"
+	"stoa/internal/engine/limit"
+	"stoa/internal/engine/outlier"
+	"stoa/internal/engine/retry"
 	"stoa/internal/engine/snapshot"
 )
 
-// pool holds the endpoints of one upstream. It outlives snapshots.
+// pool holds the endpoints of one upstream, and what is known of it as a whole. It outlives
+// snapshots.
 type pool struct {
 	name string
-	set  atomic.Pointer[endpointSet] // stored under Proxy.upsMu
-	held atomic.Int64                // calls that wait
+	set  atomic.Pointer[endpointSet] // stored under Plane.upsMu
+	held atomic.Int64                // calls that wait for an endpoint
+
+	detector outlier.Detector
+	breaker  *breaker.Breaker
+	budget   *retry.Budget
+	limiter  *limit.Limiter
+	due      atomic.Int64           // the next look
+	gauges   atomic.Pointer[gauges] // nil before the first snapshot that has it
+
+	declared snapshot.Upstream // in force; guarded by Plane.upsMu
 }
 
 // endpointSet never changes; a new one replaces it.
 type endpointSet struct {
 	eps      []*Endpoint
+	balance  *balance.Set     // of eps, in their order
+	hosts    []*outlier.Host  // the same
+	mixed    bool             // some speak another protocol than their upstream
 	closed   *snapshot.Closed // there are none, and none is awaited
 	replaced chan struct{}    // closed when this is no longer the set
 }
 
+// newSet is the set of eps under c.
+func newSet(eps []*Endpoint, c balance.Config, closed *snapshot.Closed) *endpointSet {
+	s := &endpointSet{eps: eps, closed: closed, replaced: make(chan struct{})}
+	members, ids := make([]*balance.Member, len(eps)), make([]string, len(eps))
+	for i, e := range eps {
+		members[i], ids[i] = e.member, e.ID
+		s.hosts = append(s.hosts, &e.host)
+		s.mixed = s.mixed || e.Protocol != ""
+	}
+	s.balance = balance.NewSet(c, members, ids, nil)
+	if len(eps) > balance.MaxMembers {
+		s.eps = eps[:balance.MaxMembers]
+	}
+	return s
+}
+
 func newPool(name string) *pool {
-	p := &pool{name: name}
-	p.set.Store(&endpointSet{replaced: make(chan struct{})})
+	now := Now()
+	p := &pool{name: name, breaker: breaker.New(breaker.Config{}, now), budget: retry.NewBudget(retry.BudgetConfig{}), limiter: limit.New(limit.Config{})}
+	p.set.Store(newSet(nil, balance.Config{}, nil))
 	return p
+}
+
+// declare puts what a snapshot says of the upstream in force; what was learned stays.
+func (p *Plane) declare(u *pool, s snapshot.Upstream) {
+	p.upsMu.Lock()
+	old := u.declared
+	u.declared = s
+	var replaced *endpointSet
+	if old.Balance != s.Balance {
+		replaced = u.set.Load()
+		u.set.Store(newSet(replaced.eps, s.Balance, replaced.closed))
+	}
+	if u.gauges.Load() == nil {
+		u.gauges.Store(p.meters.gauges(u.name))
+	}
+	p.upsMu.Unlock()
+	if replaced != nil {
+		close(replaced.replaced)
+	}
+	now := Now()
+	if old.Outliers != s.Outliers {
+		u.detector.Use(s.Outliers)
+	}
+	if old.Breaker != s.Breaker {
+		u.breaker.Configure(s.Breaker, now)
+	}
+	if old.Budget != s.Budget {
+		u.budget.Configure(s.Budget)
+	}
+	if old.Limit != s.Limit {
+		u.limiter.Set(now, s.Limit)
+	}
 }
 
 // Endpoint is one place where an upstream answers, over its whole life.
 type Endpoint struct {
 	snapshot.Endpoint
-	inflight atomic.Int64 // requests and connections it holds
-	draining atomic.Bool  // taken away: nothing new
+	member   *balance.Member // what it holds and how long it takes
+	host     outlier.Host
+	draining atomic.Bool // taken away: nothing new
 	idle     chan struct{}
-	idleOnce sync.Once // closes idle, when draining and inflight is 0
-
-	refusals atomic.Int32 // in a row
-	suspect  atomic.Int64 // unix nanoseconds until which it is passed over, since it refused
+	idleOnce sync.Once // closes idle, when draining and nothing is held
 
 	kept [2]atomic.Pointer[kept] // by engine
 }
@@ -99,6 +161,20 @@ func (e *Endpoint) Speaks(u *Upstream) snapshot.Protocol {
 	return u.Protocol
 }
 
+// Only says whether every endpoint of u speaks p.
+func (u *Upstream) Only(p snapshot.Protocol) bool {
+	set := u.pool.set.Load()
+	if !set.mixed {
+		return u.Protocol == p
+	}
+	for _, e := range set.eps {
+		if e.Speaks(u) != p {
+			return false
+		}
+	}
+	return u.Protocol == p
+}
+
 // Draining says whether e was taken away.
 func (e *Endpoint) Draining() bool { return e.draining.Load() }
 
@@ -122,17 +198,19 @@ func (p *Plane) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *s
 	for _, e := range old.eps {
 		known[e.Endpoint] = e
 	}
-	next := &endpointSet{closed: closed, replaced: make(chan struct{})}
+	now := Now()
+	var next []*Endpoint
 	for _, se := range eps {
 		e := known[se]
 		if e == nil {
-			e = &Endpoint{Endpoint: se, idle: make(chan struct{})}
+			e = &Endpoint{Endpoint: se, member: balance.NewMember(now), idle: make(chan struct{})}
 		}
 		delete(known, se)
-		next.eps = append(next.eps, e)
+		next = append(next, e)
 	}
-	u.set.Store(next)
+	u.set.Store(newSet(next, u.declared.Balance, closed))
 	p.upsMu.Unlock()
+	u.limiter.Endpoints(now, len(next))
 	close(old.replaced)
 	for _, e := range known {
 		p.drain(e)
@@ -143,7 +221,7 @@ func (p *Plane) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *s
 func (p *Plane) Endpoints(upstream string) (eps []snapshot.Endpoint, inflight []int64) {
 	for _, e := range p.pool(upstream).set.Load().eps {
 		eps = append(eps, e.Endpoint)
-		inflight = append(inflight, e.inflight.Load())
+		inflight = append(inflight, e.member.Inflight())
 	}
 	return eps, inflight
 }
@@ -154,7 +232,7 @@ func (p *Plane) drain(e *Endpoint) {
 	p.draining[e.ID] = append(p.draining[e.ID], e)
 	p.drainMu.Unlock()
 	e.draining.Store(true)
-	if e.inflight.Load() == 0 {
+	if e.member.Inflight() == 0 {
 		p.becameIdle(e)
 	}
 }
@@ -193,7 +271,7 @@ func (p *Plane) Drained(ctx context.Context, endpointID string) error {
 		case <-e.idle:
 		case <-ctx.Done():
 			return &fault.Error{Op: "proxy.drain", Subject: "endpoint/" + endpointID, Kind: fault.Unavailable,
-				Err: fault.New(fault.Unavailable, "", "%d requests still in flight: %w", e.inflight.Load(), ctx.Err())}
+				Err: fault.New(fault.Unavailable, "", "%d requests still in flight: %w", e.member.Inflight(), ctx.Err())}
 		}
 	}
 	return nil
@@ -201,137 +279,18 @@ func (p *Plane) Drained(ctx context.Context, endpointID string) error {
 
 // acquire takes a place at e, unless it is draining.
 func (e *Endpoint) acquire() bool {
-	e.inflight.Add(1)
-	// Draining is set before inflight is read there, and inflight raised before
+	e.member.Begin()
+	// Draining is set before what is held is read there, and that raised before
 	// draining is read here: one of the two sees the other.
 	return !e.draining.Load()
 }
 
 // release gives a place back.
 func (p *Plane) release(e *Endpoint) {
-	if e.inflight.Add(-1) == 0 && e.draining.Load() {
+	if e.member.Done() == 0 && e.draining.Load() {
 		p.becameIdle(e)
 	}
 }
 
-// Back-off of an endpoint that refuses connections, so that others are tried first.
-const (
-	suspectMin = 20 * time.Millisecond
-	suspectMax = 500 * time.Millisecond
-)
-
-// Refused notes that e made no connection.
-func (e *Endpoint) Refused() {
-	n := min(e.refusals.Add(1), 6)
-	e.suspect.Store(time.Now().Add(min(suspectMin<<(n-1), suspectMax)).UnixNano())
-}
-
 // Connected notes that e made a connection.
-func (e *Endpoint) Connected() {
-	if e.refusals.Load() != 0 {
-		e.refusals.Store(0)
-		e.suspect.Store(0)
-	}
-}
-
-// pick chooses by power of two choices: of two different endpoints at random the one
-// that holds less. Endpoints that refused lately are passed over; if there are only
-// such, it gives nil and when the first may be tried again.
-func (s *endpointSet) pick(now int64) (e *Endpoint, again int64) {
-	n := len(s.eps)
-	if n == 0 {
-		return nil, 0
-	}
-	i, j := rand.IntN(n), 0
-	if n > 1 {
-		if j = rand.IntN(n - 1); j >= i {
-			j++
-		}
-	} else {
-		j = i
-	}
-	a, b := s.eps[i], s.eps[j]
-	aok, bok := a.suspect.Load() <= now, b.suspect.Load() <= now
-	switch {
-	case aok && bok:
-		if b.inflight.Load() < a.inflight.Load() {
-			return b, 0
-		}
-		return a, 0
-	case aok:
-		return a, 0
-	case bok:
-		return b, 0
-	}
-	for k := range n {
-		c := s.eps[(i+k)%n]
-		until := c.suspect.Load()
-		if until <= now {
-			return c, 0
-		}
-		if again == 0 || until < again {
-			again = until
-		}
-	}
-	return nil, again
-}
-
-// take gives an endpoint with a place on it, and waits for one until the hold is over.
-// The caller releases it. With a nil ctx it waits for nothing: nil says that it would.
-func (p *Plane) take(ctx context.Context, u *Upstream, until time.Time, rec *hop.Record) (*Endpoint, *Refusal) {
-	var began time.Time
-	for {
-		set := u.pool.set.Load()
-		e, again := set.pick(time.Now().UnixNano())
-		if e != nil {
-			if e.acquire() {
-				if !began.IsZero() {
-					rec.Held += time.Since(began)
-				}
-				return e, nil
-			}
-			p.release(e) // it drains, so there is a newer set
-			continue
-		}
-		if c := set.closed; c != nil {
-			return nil, &Refusal{Reason: c.Reason, Status: 503, Text: c.Text, Hint: c.Hint}
-		}
-		now := time.Now()
-		if !now.Before(until) {
-			return nil, noEndpoint(u, len(set.eps))
-		}
-		if ctx == nil {
-			return nil, nil
-		}
-		if began.IsZero() {
-			began = now
-			if u.pool.held.Add(1) > int64(p.o.MaxHeld) {
-				u.pool.held.Add(-1)
-				return nil, &Refusal{Reason: hop.Overload, Status: 503,
-					Text: "too many calls wait for " + u.Service, Hint: "See why it is not ready: stoa why " + u.Service}
-			}
-			defer u.pool.held.Add(-1)
-		}
-		wait := until.Sub(now)
-		if again > 0 {
-			wait = min(wait, time.Duration(again-now.UnixNano()))
-		}
-		t := time.NewTimer(max(wait, time.Millisecond))
-		select {
-		case <-set.replaced:
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return nil, Gone(ctx, u)
-		}
-		t.Stop()
-	}
-}
-
-func noEndpoint(u *Upstream, known int) *Refusal {
-	f := &Refusal{Reason: hop.NoEndpoint, Status: 503, Text: u.Service + " has no ready endpoint", Hint: "See its state: stoa why " + u.Service}
-	if known > 0 {
-		f.Reason, f.Text = hop.Connect, "no connection to "+u.Service+" at any endpoint"
-	}
-	return f
-}
+func (e *Endpoint) Connected() { e.member.Connected() }

@@ -11,17 +11,21 @@ import (
 
 	"stoa/api/fault"
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/retry"
 )
 
 // Refusal is an answer of the proxy itself.
 type Refusal struct {
-	Reason hop.Reason
-	Status int
-	Text   string // for people; names services, never addresses
-	Hint   string
-	Allow  []string // for a 405
-	Retry  int      // seconds after which it is worth another try; 0: the reason's own
-	Err    error    // the cause: for the record, not for the caller
+	Reason   hop.Reason
+	Status   int
+	Text     string // for people; names services, never addresses
+	Hint     string
+	Allow    []string // for a 405
+	Retry    int      // seconds after which it is worth another try; 0: the reason's own
+	Fields   [][2]string
+	NoRetry  bool   // nor should the hops before repeat it: Stoa-Retry
+	Location string // of a redirect, which is no failure and has no reason
+	Err      error  // the cause: for the record, not for the caller
 }
 
 // Error makes a refusal an error inside Stoa.
@@ -108,11 +112,18 @@ type Answer struct {
 func (x *Exchange) Refuse(f *Refusal, contentType, accept string) Answer {
 	rec := &x.Rec
 	rec.Reason, rec.Error, rec.Status = f.Reason, f.Error(), f.Status
+	if f.Location != "" {
+		return Answer{Status: f.Status, Fields: append([][2]string{{"Location", f.Location}}, x.Marks...)}
+	}
 	if x.Edge && !x.P.o.Candid {
 		f = f.outside()
 	}
 	a := Answer{Status: f.Status, Fields: append([][2]string{{"Stoa-Reason", string(f.Reason)}}, x.Marks...)}
 	add := func(name, value string) { a.Fields = append(a.Fields, [2]string{name, value}) }
+	a.Fields = append(a.Fields, f.Fields...)
+	if f.NoRetry && !x.Edge {
+		add(retry.NoRetryField, retry.NoRetryValue)
+	}
 	if IsGRPC(contentType) {
 		code, ok := grpcCodes[f.Status]
 		if !ok {

@@ -29,6 +29,10 @@ const (
 	Stopped    Reason = "stopped"     // the service was stopped
 	Failing    Reason = "failing"     // no endpoint is ready, and none is on its way
 	Overload   Reason = "overload"    // a bound of the proxy was reached
+	Breaker    Reason = "breaker"     // the service fails, and is left alone for a while
+	Limit      Reason = "limit"       // as many requests are at the service as it can take
+	Shed       Reason = "shed"        // the service is overloaded, and others are more important
+	Rate       Reason = "rate"        // more requests than a rate allows
 	Connect    Reason = "connect"     // no connection to an endpoint; nothing was sent
 	Upstream   Reason = "upstream"    // the connection broke before an answer; it may have happened
 	BadAnswer  Reason = "bad-answer"  // the answer broke the protocol

@@ -70,6 +70,12 @@ func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Req
 	if err != nil || path == "" || path[0] != '/' {
 		return fail(&flow.Refusal{Reason: hop.BadPath, Status: 400, Text: "path " + path, Err: err})
 	}
+	if d, ok := ctx.Deadline(); ok {
+		x.Until(d)
+	}
+	if _, f := x.Admit(ctx); f != nil {
+		return fail(f)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	out := (&http.Request{Method: x.Rec.Method, URL: to, Header: h, Host: req.Host, Trailer: req.Trailer,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
@@ -94,9 +100,7 @@ func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Req
 	grpcStatus(resp.Header, &x.Rec)
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Stoa-Reason")
-	for _, m := range x.Marks {
-		resp.Header.Add(m[0], m[1])
-	}
+	x.EditAnswer(resp.Header)
 	resp.Request = req
 	resp.Body = &callBody{ReadCloser: resp.Body, end: func(n int64, err error) {
 		ended := ctx.Err() != nil

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"stoa/internal/engine/flow"
 	"stoa/internal/engine/snapshot"
@@ -29,6 +31,7 @@ type exchange struct {
 func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*http.Response, *flow.Refusal) {
 	ctx := out.Context()
 	safe := repeatable(out)
+	body.keep = x.MayRetry(safe)
 	for n := 0; ; n++ {
 		if x.p.plane.Faulty() {
 			if resp, again, f := x.inject(out, body); resp != nil || f != nil {
@@ -44,29 +47,47 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 		before := x.Sent
 		resp, a, err := x.attempt(out, e, body, length, n > 0)
 		if err == nil {
-			return resp, nil
+			head := flow.AnswerHead{Status: resp.StatusCode, GRPC: -1, Untouched: !body.gone.Load(), Safe: safe,
+				ContentType: resp.Header.Get("Content-Type"), RetryAfter: resp.Header.Get("Retry-After"),
+				Pushback: resp.Header.Get("Grpc-Retry-Pushback-Ms"), NoRetry: resp.Header.Get("Stoa-Retry") == "no"}
+			if v := resp.Header["Grpc-Status"]; len(v) == 1 {
+				if s, err := strconv.Atoi(v[0]); err == nil && s >= 0 {
+					head.GRPC = s
+				}
+			}
+			again, pause := x.Answered(head)
+			if !again {
+				return resp, nil
+			}
+			a.body.seal()
+			resp.Body.Close()
+			a.cancel(nil)
+			if !flow.Pause(ctx, pause) {
+				return nil, flow.Gone(ctx, x.Up)
+			}
+			continue
 		}
 		if ctx.Err() != nil {
 			f := flow.Gone(ctx, x.Up)
 			f.Err = err
 			return nil, f
 		}
-		untouched := a.body.seal()
-		if a.connected && dialing(err) && untouched {
+		unread := a.body.seal()
+		if a.connected && dialing(err) && unread {
 			// net/http took a kept connection that was dead, left it without a byte sent,
 			// and then failed to make a new one.
 			a.connected, x.Sent = false, before
 		}
-		how := flow.Attempt{Reused: a.reused, Answered: a.answered, Untouched: untouched, Safe: safe, Err: err}
+		how := flow.Attempt{Reused: a.reused, Answered: a.answered, Untouched: !body.gone.Load(), Safe: safe, Err: err}
 		switch {
-		case !a.connected && untouched: // nothing was sent
+		case !a.connected && unread: // nothing was sent
 			how.Failure = flow.Unsendable
 			if tlsFailed(err) {
 				how.Failure = flow.Untrusted
 			} else if dialFailed(err) {
 				how.Failure = flow.Dial
 			}
-		case timedOut(err):
+		case timedOut(err) || a.late():
 			how.Failure = flow.Slow
 		case a.answered:
 			how.Failure = flow.Garbled
@@ -85,7 +106,13 @@ type attempted struct {
 	connected bool // there was a connection
 	reused    bool // and it was a kept one
 	answered  bool // a byte of answer came
+
+	cancel context.CancelCauseFunc // ends it, and the reading of its answer
+	late   func() bool             // its time ran out
 }
+
+// errTry is the cause of an attempt whose own time ran out.
+var errTry = errors.New("the time for the attempt ran out")
 
 // attempt sends out once.
 func (x *exchange) attempt(out *http.Request, e *flow.Endpoint, body *requestBody, length int64, again bool) (*http.Response, attempted, error) {
@@ -99,7 +126,9 @@ func (x *exchange) attempt(out *http.Request, e *flow.Endpoint, body *requestBod
 	}
 	var mu sync.Mutex // the transport calls the hooks from its own goroutines
 	var a attempted
+	var timer *time.Timer // guarded by mu
 	over := false
+	x.TellTime(try.Header)
 	a.body = prepare(try, body, length, proto)
 	try.URL.Scheme, try.URL.Host = "http", e.Address
 	if proto == snapshot.HTTPS {
@@ -119,6 +148,9 @@ func (x *exchange) attempt(out *http.Request, e *flow.Endpoint, body *requestBod
 			if !over {
 				x.conn = i.Conn
 				x.Begun()
+				if until := x.TryDeadline(); !until.IsZero() && until != x.Deadline() {
+					timer = time.AfterFunc(time.Until(until), func() { a.cancel(errTry) })
+				}
 			}
 			e.Connected()
 		},
@@ -140,7 +172,9 @@ func (x *exchange) attempt(out *http.Request, e *flow.Endpoint, body *requestBod
 			return nil
 		},
 	}
-	try = try.WithContext(httptrace.WithClientTrace(out.Context(), tr))
+	ctx, cancel := context.WithCancelCause(out.Context()) // which ends it, if nobody does before
+	a.cancel, a.late = cancel, func() bool { return context.Cause(ctx) == errTry }
+	try = try.WithContext(httptrace.WithClientTrace(ctx, tr))
 	ways := x.p.transports(e, x.Up)
 	t := ways.kept
 	if x.Fresh {
@@ -150,6 +184,9 @@ func (x *exchange) attempt(out *http.Request, e *flow.Endpoint, body *requestBod
 	mu.Lock()
 	defer mu.Unlock()
 	over = true
+	if timer != nil {
+		timer.Stop()
+	}
 	if err == nil {
 		a.connected, a.answered, x.Sent = true, true, flow.Yes
 	}

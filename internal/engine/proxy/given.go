@@ -20,7 +20,7 @@ func (x *exchange) inject(out *http.Request, body *requestBody) (resp *http.Resp
 	if v.Abort == 0 {
 		return nil, false, nil
 	}
-	again, pause, g := x.Aborted(v, out.Header.Get("Content-Type"), !body.used.Load(), repeatable(out))
+	again, pause, g := x.Aborted(v, out.Header.Get("Content-Type"), !body.gone.Load(), repeatable(out))
 	switch {
 	case !again:
 		return responseOf(g), false, nil

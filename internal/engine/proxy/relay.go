@@ -40,9 +40,7 @@ func (b *binding) relay(w http.ResponseWriter, r *http.Request, resp *http.Respo
 			delete(h, "Content-Length") // trailers need chunks there
 		}
 	}
-	for _, m := range x.Marks {
-		h.Add(m[0], m[1])
-	}
+	x.EditAnswer(h)
 	grpcStatus(resp.Header, &x.Rec)
 	x.Rec.Status = resp.StatusCode
 	w.WriteHeader(resp.StatusCode)
@@ -146,4 +144,16 @@ func grpcStatus(h http.Header, rec *hop.Record) {
 			rec.GRPC = n
 		}
 	}
+}
+
+// watchedBody says when something passes.
+type watchedBody struct {
+	io.ReadCloser
+	passed func()
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.passed()
+	return n, err
 }

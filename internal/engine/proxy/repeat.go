@@ -4,44 +4,93 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"stoa/internal/engine/snapshot"
 )
 
+// maxReplay is how much of a body is kept, so that it can be sent again.
+const maxReplay = 64 << 10
+
 // requestBody is the body of one request over all its attempts. The transport closes
-// what it is given when an attempt fails, so it is given an attemptBody.
+// what it is given when an attempt fails, so it is given an attemptBody. Each reads first what
+// was kept of those before it, and then on.
 type requestBody struct {
-	from io.ReadCloser // nil: no body
-	n    atomic.Int64  // bytes read
-	used atomic.Bool   // an attempt has begun to read
+	from   io.ReadCloser // nil: no body
+	keep   bool          // what is read is kept, up to maxReplay
+	n      atomic.Int64  // bytes read of from
+	gone   atomic.Bool   // more was read than is kept: it cannot be sent again
+	passed atomic.Pointer[func()]
+
+	mu   sync.Mutex // held while from is read
+	kept []byte     // guarded by mu
+	err  error      // how from ended; guarded by mu
 }
 
-// attemptBody is the body as one attempt sees it. Sealed, it reads no more: what a
-// failed attempt left running must not take bytes of the next.
+// attemptBody is the body as one attempt sees it. Sealed, it gives no more: what a
+// failed attempt left running must not take bytes of the next. What it was just reading is kept.
 type attemptBody struct {
-	b     *requestBody
-	state atomic.Int32 // 0 untouched, 1 reading, 2 sealed
+	b      *requestBody
+	off    int64 // bytes given; guarded by b.mu
+	read   atomic.Bool
+	sealed atomic.Bool
 }
 
 var errSealed = errors.New("the attempt is over")
 
 // Read reads the caller's bytes, unless the body was sealed first.
 func (a *attemptBody) Read(p []byte) (int, error) {
-	if a.state.Load() != 1 && !a.state.CompareAndSwap(0, 1) {
+	b := a.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.read.Store(true)
+	if a.sealed.Load() {
 		return 0, errSealed
 	}
-	a.b.used.Store(true)
-	n, err := a.b.from.Read(p)
-	a.b.n.Add(int64(n))
+	if k := int64(len(b.kept)); a.off < k {
+		n := copy(p, b.kept[a.off:])
+		a.off += int64(n)
+		return n, nil
+	}
+	if b.err != nil {
+		return 0, b.err
+	}
+	if a.off != b.n.Load() {
+		return 0, errSealed // another read on, past what is kept
+	}
+	if !b.gone.Load() && (!b.keep || len(b.kept) >= maxReplay) {
+		b.gone.Store(true)
+		if a.sealed.Load() { // who sealed it may have seen that nothing was gone
+			b.gone.Store(false)
+			return 0, errSealed
+		}
+		b.kept = nil
+	}
+	n, err := b.from.Read(p)
+	b.n.Add(int64(n))
+	a.off += int64(n)
+	if !b.gone.Load() {
+		b.kept = append(b.kept, p[:n]...)
+	}
+	b.err = err
+	if passed := b.passed.Load(); passed != nil {
+		(*passed)()
+	}
 	return n, err
 }
 
 // Close does nothing: the exchange closes the caller's body when it ends.
 func (a *attemptBody) Close() error { return nil }
 
-// seal says whether the attempt had left the body untouched, and keeps it so.
-func (a *attemptBody) seal() bool { return a == nil || a.state.CompareAndSwap(0, 2) }
+// seal ends it, and says whether the attempt had left the body unread.
+func (a *attemptBody) seal() bool {
+	if a == nil {
+		return true
+	}
+	a.sealed.Store(true)
+	return !a.read.Load()
+}
 
 // emptyBody ends at once.
 type emptyBody struct{}

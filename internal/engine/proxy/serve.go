@@ -68,6 +68,13 @@ func (a asked) Client() string {
 	return host
 }
 
+// Told gives what the caller says of time and priority.
+func (a asked) Told() flow.Told {
+	h := a.Request.Header
+	return flow.Told{Timeout: h.Get("Stoa-Timeout-Ms"), GRPC: h.Get("Grpc-Timeout"),
+		Envoy: h.Get("X-Envoy-Expected-Rq-Timeout-Ms"), Priority: h.Get("Stoa-Priority")}
+}
+
 // serve answers the request, or says what to answer.
 func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *flow.Refusal {
 	l, f := b.listener(r.Context())
@@ -91,6 +98,10 @@ func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *fl
 	}
 	target := hit.Target(path)
 	if x.Route.Site != nil {
+		if _, f := x.Admit(r.Context()); f != nil {
+			return f
+		}
+		x.EditAnswer(w.Header())
 		return serveSite(w, r, x.Route.Site, target, x)
 	}
 	return b.forward(w, r, x, h, target, query, force)
@@ -100,11 +111,15 @@ func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *fl
 func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h http.Header, target, query string, force bool) *flow.Refusal {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	timeout := func() bool { return false } // stops the timer
-	if x.Route.Rule.Timeout > 0 {
-		timeout = time.AfterFunc(x.Route.Rule.Timeout, func() { cancel(flow.ErrDeadline) }).Stop
-		defer timeout()
+	timer := func() bool { return false } // stops it
+	if d := x.Deadline(); !d.IsZero() {
+		timer = time.AfterFunc(time.Until(d), func() { cancel(flow.ErrDeadline) }).Stop
+		defer timer()
 	}
+	if _, f := x.Admit(ctx); f != nil {
+		return f
+	}
+	x.EditRequest(h)
 	u, err := outURL(target, query, force)
 	if err != nil {
 		return &flow.Refusal{Reason: hop.BadPath, Status: 400, Text: "path: " + err.Error()}
@@ -143,12 +158,21 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h
 		return f
 	}
 	defer resp.Body.Close()
+	if x.Deadline().IsZero() { // it became a stream, which has no total
+		timer()
+	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		if upgrade == "" || !strings.EqualFold(upgradeOf(resp.Header), upgrade) {
 			return &flow.Refusal{Reason: hop.BadAnswer, Status: 502, Text: x.Up.Service + " switched protocols unasked"}
 		}
-		timeout()
 		return b.tunnel(w, resp, x)
+	}
+	if quiet := x.Quiet(); quiet > 0 {
+		t := time.AfterFunc(quiet, func() { cancel(flow.ErrDeadline) })
+		defer t.Stop()
+		passed := func() { t.Reset(quiet) }
+		body.passed.Store(&passed)
+		resp.Body = &watchedBody{resp.Body, passed}
 	}
 	b.relay(w, r, resp, x, ctx)
 	x.Rec.In = body.n.Load()

@@ -35,6 +35,7 @@ func (b *binding) tunnel(w http.ResponseWriter, resp *http.Response, x *exchange
 	connection, upgrade := resp.Header["Connection"], resp.Header["Upgrade"]
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Stoa-Reason")
+	x.EditAnswer(resp.Header)
 	resp.Header["Connection"], resp.Header["Upgrade"] = connection, upgrade
 	head := http.Response{StatusCode: resp.StatusCode, Status: resp.Status, ProtoMajor: 1, ProtoMinor: 1, Header: resp.Header}
 	if err := errors.Join(head.Write(rw), rw.Flush()); err != nil {
@@ -45,7 +46,7 @@ func (b *binding) tunnel(w http.ResponseWriter, resp *http.Response, x *exchange
 	stop := context.AfterFunc(b.ctx, func() { conn.Close(); up.Close() })
 	defer stop()
 	held, _ := rw.Reader.Peek(rw.Reader.Buffered()) // they are there
-	x.join(&pipe.Half{Reader: pipe.Held(held, conn), Conn: conn}, &pipe.Half{Reader: up, Writer: up, Conn: x.conn}, 0)
+	x.join(&pipe.Half{Reader: pipe.Held(held, conn), Conn: conn}, &pipe.Half{Reader: up, Writer: up, Conn: x.conn}, x.Quiet())
 	return nil
 }
 

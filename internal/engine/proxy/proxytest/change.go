@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stoa/api/fault"
+	"stoa/internal/engine/balance"
 	"stoa/internal/engine/proxy"
 	"stoa/internal/engine/snapshot"
 )
@@ -181,7 +182,7 @@ func testChange(t *testing.T, open func(proxy.Options) Engine) {
 		<-released
 	})
 	t.Run("load is balanced", func(t *testing.T) {
-		b := newBench(t, open)
+		b := newBench(t, open, upstream(func(u *snapshot.Upstream) { u.Balance.By = balance.Least }))
 		var counts [3]atomic.Int64
 		var eps []snapshot.Endpoint
 		for i := range counts {

@@ -13,7 +13,8 @@ import (
 	"stoa/internal/engine/snapshot"
 )
 
-// testRepeat: one request of the caller is one request to the service.
+// testRepeat: without a policy that says otherwise, one request of the caller is one request to
+// the service.
 func testRepeat(t *testing.T, open func(proxy.Options) Engine) {
 	// flaky answers the first request of a connection and closes when the second has been
 	// read: an idle connection that dies as the proxy sends on it.
@@ -73,7 +74,7 @@ func testRepeat(t *testing.T, open func(proxy.Options) Engine) {
 		})
 	}
 	t.Run("once only", func(t *testing.T) {
-		b := newBench(t, open)
+		b := newBench(t, open, policy(snapshot.Policy{Retry: once}))
 		var seen atomic.Int64
 		b.SetEndpoints("svc", []snapshot.Endpoint{{ID: "a", Address: rawServer(t, flaky(&seen, false))}})
 		send(t, b.mesh, "GET", "", "")
@@ -83,7 +84,7 @@ func testRepeat(t *testing.T, open func(proxy.Options) Engine) {
 		}
 	})
 	t.Run("never on a fresh connection", func(t *testing.T) {
-		b := newBench(t, open)
+		b := newBench(t, open, policy(snapshot.Policy{Retry: once}))
 		var seen atomic.Int64
 		b.SetEndpoints("svc", []snapshot.Endpoint{{ID: "a", Address: rawServer(t, func(c *rawConn) {
 			if c.request() != nil {

@@ -1,0 +1,151 @@
+package flow
+
+import (
+	"encoding/binary"
+	"time"
+
+	"stoa/internal/engine/balance"
+	"stoa/internal/engine/deadline"
+	"stoa/internal/engine/limit"
+	"stoa/internal/engine/route"
+)
+
+// none is the duration of what has no bound.
+const none = deadline.None
+
+// PriorityField tells the next hop how important a request is; it is left out for normal.
+const PriorityField = "Stoa-Priority"
+
+// Told is what a caller says of its call, "" where it says nothing.
+type Told struct {
+	Timeout  string // Stoa-Timeout-Ms
+	GRPC     string // grpc-timeout
+	Envoy    string // x-envoy-expected-rq-timeout-ms
+	Priority string // Stoa-Priority
+}
+
+// resolve takes over what policy and caller say of time, priority and version, once the
+// route is known. What tells priority and time of ours is believed from inside only.
+func (x *Exchange) resolve() {
+	p := x.policy
+	x.now = nowAt(x.Rec.Start)
+	told := x.Req.Told()
+	x.priority = p.priority
+	caller := none
+	if x.Edge {
+		told.Timeout, told.Envoy = "", ""
+	} else if told.Priority != "" {
+		if v, err := limit.ParsePriority(told.Priority); err == nil {
+			x.priority = v
+		}
+	}
+	if told.Timeout != "" || told.GRPC != "" || told.Envoy != "" {
+		caller = deadline.Told([]byte(told.GRPC), []byte(told.Timeout), []byte(told.Envoy), x.Edge)
+		x.grpcTold = told.GRPC != ""
+	}
+	x.short = caller < p.total
+	x.deadline = deadline.At(x.now, deadline.Effective(p.total, caller))
+}
+
+// choose picks the upstream of a route that is split, by the sticky key if there is one and
+// else by the trace: a repeat stays with its version.
+func (x *Exchange) choose(r *Route) *Upstream {
+	if r.sides == nil {
+		return r.Up
+	}
+	hash := binary.BigEndian.Uint64(x.Rec.Trace[8:])
+	if key, ok := r.Rule.Sticky.Key(x.Req); ok {
+		hash = balance.Hash(key)
+	}
+	i := max(r.Rule.Choose(hash), 0)
+	x.series = r.sides[i].series
+	return r.sides[i].up
+}
+
+// balanceKey gives the key by which ring and maglev choose.
+func (x *Exchange) balanceKey() uint64 {
+	from := x.Up.from
+	if from.kind == balance.NoKey {
+		return 0
+	}
+	if x.Route != nil && x.Route.Rule != nil {
+		if key, ok := x.Route.Rule.Sticky.Key(x.Req); ok {
+			return balance.Hash(key)
+		}
+	}
+	if key := x.keyOf(from); key != "" {
+		return balance.Hash(key)
+	}
+	return binary.BigEndian.Uint64(x.Rec.Trace[8:]) // without a key: anywhere
+}
+
+// cohort says for whom the request is, so that one user is served whole or not at all. Inside,
+// where all callers have one address, it is the trace.
+func (x *Exchange) cohort() uint32 {
+	from := x.policy.cohort
+	if from.kind == balance.NoKey && x.Edge {
+		from.kind = balance.Client
+	}
+	if key := x.keyOf(from); key != "" {
+		return uint32(balance.Hash(key))
+	}
+	return binary.BigEndian.Uint32(x.Rec.Trace[12:])
+}
+
+// Deadline is when the time for the request runs out; zero for never. A stream has none once
+// its head has come: see Quiet.
+func (x *Exchange) Deadline() time.Time { return timeOf(x.deadline) }
+
+// TryDeadline is when the time for the attempt that was begun last runs out, zero for never:
+// the attempt has failed then, and the engine says so with Slow.
+func (x *Exchange) TryDeadline() time.Time {
+	until := x.deadline
+	if per := x.policy.retry.Try(none); per < none {
+		until = min(until, deadline.At(x.began, per))
+	}
+	return timeOf(until)
+}
+
+// Quiet is how long the stream that x has become may be without traffic; 0 for ever, and for
+// what is no stream.
+func (x *Exchange) Quiet() time.Duration { return x.quiet }
+
+// Until bounds a call that no rule bounds.
+func (x *Exchange) Until(t time.Time) { x.deadline = min(x.deadline, nowAt(t)) }
+
+func timeOf(at int64) time.Time {
+	if at == deadline.Never || at == 0 {
+		return time.Time{}
+	}
+	return epoch.Add(time.Duration(at - 1))
+}
+
+// left is the time until the deadline, none if there is none.
+func (x *Exchange) left(now int64) time.Duration {
+	if x.deadline == deadline.Never {
+		return none
+	}
+	return time.Duration(max(x.deadline-now, 0))
+}
+
+// late refuses a request for which no time is left: no work is done for a caller who has gone.
+func (x *Exchange) late(now int64) *Refusal {
+	if x.deadline == deadline.Never {
+		return nil
+	}
+	if _, ok := deadline.Left(x.deadline, now, 0); ok {
+		return nil
+	}
+	return Late(x.Up, ErrDeadline)
+}
+
+// edits gives the edits of the route on the way to the upstream, or back; nil if there are none.
+func (x *Exchange) edits(answer bool) *route.Edits {
+	switch {
+	case x.Route == nil || x.Route.Rule == nil:
+		return nil
+	case answer:
+		return x.Route.Rule.Answer
+	}
+	return x.Route.Rule.Request
+}
