@@ -61,26 +61,63 @@ func Join(caller, service *Half, idle time.Duration, in, out *int64) error {
 	last.Store(time.Now().UnixNano())
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
-	way := func(to, from *Half, n *int64) {
+	way := func(to, from *Half, n *int64, over, back *atomic.Bool) {
+		defer over.Store(true)
 		err := flow(to, from, n, idle, &last)
 		if err == nil {
 			to.closeWrite()
 			return
 		}
 		failed.CompareAndSwap(nil, &err)
+		var gone errWrite
+		if errors.As(err, &gone) && !errors.Is(err, os.ErrDeadlineExceeded) && from.Conn != nil {
+			// It has closed, and what it said last may still be on its way back: a reason.
+			discard(from, back)
+		}
 		for _, h := range [...]*Half{caller, service} { // end the other direction, too
 			if h.Conn != nil {
 				h.Conn.Close()
 			}
 		}
 	}
-	wg.Go(func() { way(service, caller, in) })
-	way(caller, service, out)
+	var there, back atomic.Bool
+	wg.Go(func() { way(service, caller, in, &there, &back) })
+	way(caller, service, out, &back, &there)
 	wg.Wait()
 	if err := failed.Load(); err != nil && !errors.Is(*err, net.ErrClosed) {
 		return *err
 	}
 	return nil
+}
+
+// errWrite marks what failed because a side takes nothing more.
+type errWrite struct{ error }
+
+func (e errWrite) Unwrap() error { return e.error }
+
+// linger is how long a side may still speak after all was said to it: closed with bytes
+// unread, a reset could overtake what it has not read yet.
+const linger = 500 * time.Millisecond
+
+// discard reads what nobody takes until the other direction is over, and then a moment
+// longer, or from ends.
+func discard(from *Half, over *atomic.Bool) {
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	var until time.Time
+	for until.IsZero() || time.Now().Before(until) {
+		if until.IsZero() && over.Load() {
+			until = time.Now().Add(linger)
+		}
+		by := until
+		if by.IsZero() {
+			by = time.Now().Add(linger) // to look again
+		}
+		from.Conn.SetReadDeadline(by)
+		if _, err := from.Read(buf[:]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+	}
 }
 
 // flow copies one direction. nil means that it ended by the sender's will.
@@ -100,7 +137,7 @@ func flow(to, from *Half, n *int64, idle time.Duration, last *atomic.Int64) erro
 			m, werr := to.Write(buf[:k])
 			*n += int64(m)
 			if werr != nil {
-				return werr
+				return errWrite{werr}
 			}
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(time.Unix(0, last.Load())) < idle {
