@@ -78,6 +78,17 @@ func bound(i int) uint64 {
 	return (uint64(i%sub+sub) + 1) << exp
 }
 
+// Sum gives the sum of the values as they were observed. It grows with every value above 0,
+// so that who looks often need not Read what has not changed.
+func (h *Histogram) Sum() (sum uint64) {
+	for i := range h.sets {
+		if s := h.sets[i].Load(); s != nil {
+			sum += s.sum.Load()
+		}
+	}
+	return sum
+}
+
 // Read gives the distribution so far.
 func (h *Histogram) Read() Dist {
 	d := Dist{scale: h.scale}

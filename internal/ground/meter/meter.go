@@ -80,6 +80,7 @@ type family struct {
 
 	mu     sync.Mutex
 	series map[string]*series // by key(values); guarded by mu
+	gen    atomic.Uint64      // counts the series that came or went; changed under mu
 }
 
 // A series is exactly one of the three.
@@ -147,12 +148,14 @@ func (f *family) with(values []string) *series {
 		s.hist = &Histogram{scale: f.scale}
 	}
 	f.series[k] = s
+	f.gen.Add(1)
 	return s
 }
 
 func (f *family) drop(values []string) {
 	f.mu.Lock()
 	delete(f.series, key(values))
+	f.gen.Add(1)
 	f.mu.Unlock()
 }
 

@@ -197,3 +197,27 @@ func BenchmarkObserve(b *testing.B) {
 		}
 	})
 }
+
+// A view sees the series of a family that is registered later, and those that come and go.
+func TestView(t *testing.T) {
+	r := New()
+	v := r.View("n_total")
+	if all, changed := v.Series(); len(all) != 0 || changed {
+		t.Errorf("before the family: %v, %v", all, changed)
+	}
+	f := r.Counter(Desc{Name: "n_total", Labels: []string{"who"}})
+	f.With("a").Add(2)
+	all, changed := v.Series()
+	if len(all) != 1 || !changed || all[0].Values[0] != "a" || all[0].Counter.Value() != 2 {
+		t.Errorf("%+v, %v", all, changed)
+	}
+	f.With("a").Add(1)
+	if all, changed = v.Series(); changed || all[0].Counter.Value() != 3 {
+		t.Errorf("nothing came or went: %+v, %v", all, changed)
+	}
+	f.With("b")
+	f.Drop("a")
+	if all, changed = v.Series(); len(all) != 1 || !changed || all[0].Values[0] != "b" {
+		t.Errorf("after b for a: %+v, %v", all, changed)
+	}
+}

@@ -1,10 +1,14 @@
 // Package telemetry is the capability that keeps what was observed: hops of requests,
 // rates of traffic, lines of output.
 //
-//	proxy ──hop.Ring (never waits)──▶ reader ──▶ traces (memory, bounded by spans)
-//	                                     ├────▶ rates (memory, ten buckets of a second an edge)
-//	                                     └────▶ access lines ─┐
-//	instances, builds, Stoa ──────────────────────────────────┴▶ logs (disk, bounded segments)
+//	proxy ──series, read every second──▶ rates (memory, ten buckets of a second an edge)
+//	  └──hop.Ring (never waits)──▶ reader ──▶ traces (memory, bounded by spans)
+//	                                  └─────▶ access lines ─┐
+//	instances, builds, Stoa ────────────────────────────────┴▶ logs (disk, bounded segments)
+//
+// The proxy records all hops while there are few, and a sample of them when there are many;
+// its series count each. So rates are exact, a trace may be one of many, and the access log
+// says how many requests have no line.
 //
 // Telemetry may be lost and never holds anything up: what finds a bound reached is
 // dropped and counted. Traces and rates are in memory and end with Stoa; lines of
@@ -42,11 +46,8 @@ type Module struct {
 	traces *traces
 	rates  *rates
 	logs   *logs
-
-	accessMu sync.Mutex
-	access   budget // guarded by accessMu
-
-	lost meter.Counters
+	access budget // run owns it
+	lost   meter.Counters
 }
 
 var _ host.Module = (*Module)(nil)
@@ -59,7 +60,7 @@ func New(o Options) *Module {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Module{o: o, ring: hop.NewRing(0), traces: newTraces(), rates: newRates(), logs: newLogs(o.Dir, o.Now)}
+	m := &Module{o: o, ring: hop.NewRing(0), traces: newTraces(), rates: newRates(o.Meters), logs: newLogs(o.Dir, o.Now)}
 	m.lost = o.Meters.Counter(meter.Desc{Name: "stoa_telemetry_dropped_total", Help: "Records that found a bound reached, by what they were.", Labels: []string{"what"}})
 	m.logs.lost = func(lines int) { m.lost.With("line").Add(uint64(lines)) }
 	return m
@@ -92,17 +93,14 @@ const (
 	StoaName    = "stoa"    // the platform itself
 )
 
-// maxAccess is how many access lines are kept a second; a busy system shows its rates,
-// not each of its requests.
-const maxAccess = 1000
-
-// run reads the ring and writes the lines until ctx ends.
+// run reads the ring, looks at the rates and writes the lines until ctx ends.
 func (m *Module) run(ctx context.Context, ready func()) error {
 	if err := m.logs.open(); err != nil {
 		return fmt.Errorf("telemetry: %w", err)
 	}
 	var lives sync.WaitGroup
 	lives.Go(func() { m.logs.write(ctx) })
+	lives.Go(func() { m.watch(ctx) })
 	ready()
 	buf := make([]hop.Record, 256)
 	var dropped uint64
@@ -129,15 +127,22 @@ func (m *Module) keep(r *hop.Record) {
 		r.Path, r.Error = m.o.Hide(r.Path), m.o.Hide(r.Error)
 	}
 	m.traces.add(r)
-	m.rates.add(r, m.o.Now())
-	m.accessMu.Lock()
-	ok := m.access.take(r.Start, maxAccess)
-	m.accessMu.Unlock()
-	if !ok {
-		m.lost.With("access").Add(1)
-		return
+	m.accessed(r)
+}
+
+// watch looks at the rates every second.
+func (m *Module) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		m.rates.look(m.o.Now())
+		m.tell(n%window == 0)
 	}
-	m.logs.add(accessLine(r))
 }
 
 // Line keeps a line of output. It does not keep the slice.
@@ -150,50 +155,4 @@ func (m *Module) Line(service, instance, stream string, line []byte) {
 // Rates gives what passed to a service over the last 10 s.
 func (m *Module) Rates(service string) (rate, p99Millis, errorShare float64) {
 	return m.rates.to(service, m.o.Now())
-}
-
-// budget is so many a second.
-type budget struct {
-	second int64
-	used   int
-}
-
-func (b *budget) take(at time.Time, most int) bool {
-	if s := at.Unix(); s != b.second {
-		b.second, b.used = s, 0
-	}
-	b.used++
-	return b.used <= most
-}
-
-func accessLine(r *hop.Record) telemetry.Line {
-	level := "info"
-	if r.Failed() {
-		level = "error"
-	}
-	caller := r.Caller
-	if caller == "" {
-		caller = gatewayName
-	}
-	l := telemetry.Line{
-		At: core.At(r.Start), Service: r.Callee, Instance: r.Instance, Stream: "access", Level: level, TraceID: traceID(r),
-		Text: fmt.Sprintf("%s %s %d %s from %s", r.Method, r.Path, r.Status, r.Duration.Round(10*time.Microsecond), caller),
-	}
-	if r.Protocol == "tcp" {
-		l.Text = fmt.Sprintf("tcp %d bytes in, %d out, %s from %s", r.In, r.Out, r.Duration.Round(10*time.Microsecond), caller)
-	}
-	if r.Reason != "" {
-		l.Text += " (" + string(r.Reason) + ")"
-	}
-	if r.Callee == "" {
-		l.Service = gatewayName
-	}
-	return l
-}
-
-func traceID(r *hop.Record) string {
-	if r.Trace.IsZero() {
-		return ""
-	}
-	return r.Trace.String()
 }

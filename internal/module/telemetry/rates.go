@@ -1,19 +1,13 @@
 package telemetry
 
 import (
-	"context"
-	"fmt"
-	"io"
-	"iter"
-	"math/bits"
+	"cmp"
 	"slices"
 	"sync"
-	"text/tabwriter"
 	"time"
 
-	"stoa/api/core"
 	"stoa/api/telemetry"
-	"stoa/internal/engine/hop"
+	"stoa/internal/ground/meter"
 )
 
 // window is how many seconds rates look back.
@@ -23,100 +17,216 @@ const window = 10
 // only a system of that size reaches it.
 const maxEdges = 10_000
 
+// The families of the proxy that say what passed; their labels are caller, callee, route,
+// and of the first class.
+const (
+	requestsFamily = "stoa_proxy_requests_total"
+	durationFamily = "stoa_proxy_request_duration_seconds"
+)
+
 type edge struct{ from, to string }
 
-// rates counts what passed between services, in buckets of one second.
+// rates tells what passed between services, from the series of the proxy: of requests only a
+// sample is recorded, in its series each is counted. Somebody looks at them every second and
+// whenever a person asks; what was added since the last look belongs to the second of the look.
 type rates struct {
-	mu    sync.Mutex
-	edges map[edge]*edgeRate // guarded by mu
+	mu        sync.Mutex
+	requests  *meter.View                 // guarded by mu, as all that follows
+	durations *meter.View                 //
+	counters  map[*meter.Counter]*counted // by the series
+	spans     map[*meter.Histogram]*timed //
+	edges     map[edge]*edgeRate
+	callees   map[string]*callee
+	looked    time.Time // the last look
+	moved     bool      // it found something
+}
+
+// counted is a series of requests at the last look.
+type counted struct {
+	series *meter.Counter
+	last   uint64
+	edge   *edgeRate // nil if nobody was called
+	callee *callee
+	failed bool
+}
+
+// timed is a series of durations at the last look.
+type timed struct {
+	series *meter.Histogram
+	sum    uint64
+	last   meter.Dist
+	edge   *edgeRate
 }
 
 type edgeRate struct {
 	total   uint64
-	buckets [window]bucket
+	buckets []bucket // of the seconds of the window in which something passed, oldest first
 }
 
-// A bucket is one second. Its histogram has four cells for each power of two of a
-// microsecond, so that a quantile is right to a quarter.
+// bucket is one second.
 type bucket struct {
-	second int64
-	count  uint32
-	errors uint32
-	cells  [histogramCells]uint32
+	second        int64
+	count, errors uint64
+	took          meter.Dist
 }
 
-const histogramCells = 4 * 32
-
-func cell(us int64) int {
-	if us < 4 {
-		return int(max(0, us))
-	}
-	exp := bits.Len64(uint64(us)) - 1 // at least 2
-	return min(histogramCells-1, 4*(exp-1)+int(us>>(exp-2))&3)
+// callee is what passed to one service, "" being none, and what the access log told of it.
+type callee struct {
+	count  uint64 // requests, as of the last look
+	before uint64 // as of the look before that
+	access accessTally
 }
 
-// middle gives a value, in microseconds, that the cell stands for.
-func middle(c int) float64 {
-	if c < 4 {
-		return float64(c)
+func newRates(r *meter.Registry) *rates {
+	return &rates{
+		requests: r.View(requestsFamily), durations: r.View(durationFamily),
+		counters: map[*meter.Counter]*counted{}, spans: map[*meter.Histogram]*timed{},
+		edges: map[edge]*edgeRate{}, callees: map[string]*callee{},
 	}
-	exp := c/4 + 1
-	low := float64(uint64(4+c%4) << (exp - 2))
-	return low + float64(uint64(1)<<(exp-2))/2
 }
 
-func newRates() *rates { return &rates{edges: map[edge]*edgeRate{}} }
-
-func (r *rates) add(rec *hop.Record, now time.Time) {
-	e := edge{rec.Caller, rec.Callee}
-	if e.from == "" {
-		e.from = gatewayName
-	}
-	if e.to == "" { // no route: nobody was called
-		return
-	}
+// look reads the series. Where nothing has changed since the last look, it costs some loads
+// of memory for each.
+func (r *rates) look(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	er := r.edges[e]
-	if er == nil {
-		if len(r.edges) >= maxEdges {
-			return
+	r.lookLocked(now)
+}
+
+func (r *rates) lookLocked(now time.Time) {
+	r.meet()
+	r.looked = now
+	second, moved := now.Unix(), false
+	for _, c := range r.counters {
+		n := c.series.Value()
+		if n == c.last {
+			continue
 		}
+		moved = true
+		d := n - c.last
+		c.last = n
+		c.callee.count += d
+		if c.edge == nil {
+			continue
+		}
+		c.edge.total += d
+		b := c.edge.at(second)
+		b.count += d
+		if c.failed {
+			b.errors += d
+		}
+	}
+	if moved || r.moved { // a request is counted first, and a moment later its duration
+		for _, t := range r.spans {
+			sum := t.series.Sum()
+			if sum == t.sum {
+				continue
+			}
+			d := t.series.Read()
+			b := t.edge.at(second)
+			b.took = b.took.Plus(d.Since(t.last))
+			t.sum, t.last = sum, d
+		}
+	}
+	r.moved = moved
+	for _, e := range r.edges {
+		e.age(second)
+	}
+}
+
+// meet takes up the series that are new, and lets go of those that are gone. r.mu is held.
+func (r *rates) meet() {
+	if all, changed := r.requests.Series(); changed {
+		before := r.counters
+		r.counters = make(map[*meter.Counter]*counted, len(all))
+		for _, s := range all {
+			c := before[s.Counter]
+			if c == nil {
+				if len(s.Values) != 4 {
+					continue
+				}
+				c = &counted{series: s.Counter, edge: r.edge(s.Values[0], s.Values[1]), callee: r.callee(s.Values[1]), failed: s.Values[3] == "5xx"}
+			}
+			r.counters[s.Counter] = c
+		}
+	}
+	if all, changed := r.durations.Series(); changed {
+		before := r.spans
+		r.spans = make(map[*meter.Histogram]*timed, len(all))
+		for _, s := range all {
+			t := before[s.Hist]
+			if t == nil {
+				if len(s.Values) != 3 {
+					continue
+				}
+				t = &timed{series: s.Hist, edge: r.edge(s.Values[0], s.Values[1])}
+			}
+			if t.edge != nil {
+				r.spans[s.Hist] = t
+			}
+		}
+	}
+}
+
+// edge gives the pair, nil if nobody was called or there are too many. r.mu is held.
+func (r *rates) edge(from, to string) *edgeRate {
+	if to == "" { // no route
+		return nil
+	}
+	e := edge{cmp.Or(from, gatewayName), to}
+	er := r.edges[e]
+	if er == nil && len(r.edges) < maxEdges {
 		er = &edgeRate{}
 		r.edges[e] = er
 	}
-	second := now.Unix()
-	b := &er.buckets[second%window]
-	if b.second != second {
-		*b = bucket{second: second}
-	}
-	er.total++
-	b.count++
-	if rec.Failed() {
-		b.errors++
-	}
-	b.cells[cell(rec.Duration.Microseconds())]++
+	return er
 }
+
+// callee gives the tally of a service. r.mu is held.
+func (r *rates) callee(name string) *callee {
+	c := r.callees[name]
+	if c == nil {
+		c = &callee{}
+		r.callees[name] = c
+	}
+	return c
+}
+
+// at gives the bucket of a second, which is that of the last or a later one.
+func (e *edgeRate) at(second int64) *bucket {
+	if n := len(e.buckets); n == 0 || e.buckets[n-1].second != second {
+		e.age(second)
+		e.buckets = append(e.buckets, bucket{second: second})
+	}
+	return &e.buckets[len(e.buckets)-1]
+}
+
+// age lets go of what is no longer in the window, nor will be: of a clock that was set back, too.
+func (e *edgeRate) age(now int64) {
+	if len(e.buckets) > 0 && !inWindow(e.buckets[0].second, now) {
+		e.buckets = slices.DeleteFunc(e.buckets, func(b bucket) bool { return !inWindow(b.second, now) })
+	}
+}
+
+func inWindow(second, now int64) bool { return second > now-window && second <= now }
 
 // sum is what passed in the window.
 type sum struct {
 	count, errors uint64
-	cells         [histogramCells]uint64
+	took          meter.Dist
 }
 
-func (s *sum) add(er *edgeRate, now int64) {
-	for i := range er.buckets {
-		b := &er.buckets[i]
-		if b.second <= now-window || b.second > now {
-			continue
-		}
-		s.count += uint64(b.count)
-		s.errors += uint64(b.errors)
-		for c, n := range b.cells {
-			s.cells[c] += uint64(n)
+func (s *sum) add(e *edgeRate, now int64) {
+	for i := range e.buckets {
+		if b := &e.buckets[i]; inWindow(b.second, now) {
+			s.count += b.count
+			s.errors += b.errors
+			s.took = s.took.Plus(b.took)
 		}
 	}
 }
+
+func (s *sum) rate() float64 { return float64(s.count) / window }
 
 func (s *sum) share() float64 {
 	if s.count == 0 {
@@ -126,33 +236,29 @@ func (s *sum) share() float64 {
 }
 
 // millis gives a quantile in milliseconds.
-func (s *sum) millis(q float64) float64 {
-	if s.count == 0 {
-		return 0
-	}
-	rank, seen := uint64(q*float64(s.count-1)), uint64(0)
-	for c, n := range s.cells {
-		if seen += n; seen > rank {
-			return middle(c) / 1000
-		}
-	}
-	return 0
-}
+func (s *sum) millis(q float64) float64 { return s.took.Quantile(q) * 1000 }
+
+// fresh is how old the last look may be for an answer about one service: a list of a
+// thousand of them is to look once.
+const fresh = 50 * time.Millisecond
 
 // to gives what passed to a service, from whomever.
 func (r *rates) to(service string, now time.Time) (rate, p99, share float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if age := now.Sub(r.looked); age < 0 || age > fresh {
+		r.lookLocked(now)
+	}
 	var s sum
 	for e, er := range r.edges {
 		if e.to == service {
 			s.add(er, now.Unix())
 		}
 	}
-	return float64(s.count) / window, s.millis(0.99), s.share()
+	return s.rate(), s.millis(0.99), s.share()
 }
 
-// all gives every edge, busiest first.
+// all gives every edge as of the last look, busiest first.
 func (r *rates) all(now time.Time) []telemetry.EdgeRate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,67 +266,11 @@ func (r *rates) all(now time.Time) []telemetry.EdgeRate {
 	for e, er := range r.edges {
 		var s sum
 		s.add(er, now.Unix())
-		out = append(out, telemetry.EdgeRate{From: e.from, To: e.to, Rate: float64(s.count) / window, ErrorRate: s.share(),
+		out = append(out, telemetry.EdgeRate{From: e.from, To: e.to, Rate: s.rate(), ErrorRate: s.share(),
 			P50Millis: s.millis(0.5), P99Millis: s.millis(0.99), Total: er.total})
 	}
 	slices.SortFunc(out, func(a, b telemetry.EdgeRate) int {
-		switch {
-		case a.Rate > b.Rate:
-			return -1
-		case a.Rate < b.Rate:
-			return 1
-		case a.From+"\x00"+a.To < b.From+"\x00"+b.To:
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
 	return out
-}
-
-// top gives the traffic of the moment, once or every second.
-func (m *Module) top(ctx context.Context, in telemetry.TopIn) (iter.Seq2[telemetry.TopOut, error], error) {
-	return func(yield func(telemetry.TopOut, error) bool) {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			now := m.o.Now()
-			if !yield(telemetry.TopOut{At: core.At(now), Edges: m.rates.all(now), All: in.All}, nil) || !in.Follow {
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}, nil
-}
-
-func printTop(w io.Writer, t telemetry.TopOut) {
-	fmt.Fprintf(w, "%s, over the last %d s\n", t.At.Local().Format(time.TimeOnly), window)
-	var idle int
-	edges := slices.DeleteFunc(slices.Clone(t.Edges), func(e telemetry.EdgeRate) bool {
-		if t.All || e.Rate > 0 {
-			return false
-		}
-		idle++
-		return true
-	})
-	switch {
-	case len(t.Edges) == 0:
-		fmt.Fprintln(w, "No request yet.")
-		return
-	case len(edges) == 0:
-		fmt.Fprintf(w, "No request in this time. What passed before: stoa top -a (%d)\n", idle)
-		return
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "FROM\tTO\tREQ/S\tERRORS\tP50\tP99\tTOTAL")
-	for _, e := range edges {
-		fmt.Fprintf(tw, "%s\t%s\t%.1f\t%.1f%%\t%.1fms\t%.1fms\t%d\n", e.From, e.To, e.Rate, 100*e.ErrorRate, e.P50Millis, e.P99Millis, e.Total)
-	}
-	tw.Flush()
-	if idle > 0 {
-		fmt.Fprintf(w, "Idle now: %d more; stoa top -a shows them\n", idle)
-	}
 }

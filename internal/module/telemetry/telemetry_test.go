@@ -314,43 +314,6 @@ func TestTracesAreBounded(t *testing.T) {
 	}
 }
 
-// Rates look back ten seconds and no further, and quantiles are right to a quarter.
-func TestRates(t *testing.T) {
-	r := newRates()
-	now := noon
-	for i := range 100 {
-		took := time.Duration(i+1) * time.Millisecond
-		status := 200
-		if i%10 == 0 {
-			status = 503
-		}
-		r.add(record(1, 1, 0, "", "orders", 0, took, status), now)
-	}
-	rate, p99, share := r.to("orders", now.Add(time.Second))
-	if rate != 10 || share != 0.1 || p99 < 99*0.75 || p99 > 99*1.25 {
-		t.Errorf("rate %v, p99 %v, share %v", rate, p99, share)
-	}
-	if rate, _, _ := r.to("orders", now.Add(window*time.Second)); rate != 0 {
-		t.Errorf("after the window the rate is %v", rate)
-	}
-	if all := r.all(now.Add(time.Hour)); len(all) != 1 || all[0].Total != 100 || all[0].From != "gateway" || all[0].Rate != 0 {
-		t.Errorf("%+v", all)
-	}
-}
-
-// A cell stands for values within a quarter of its middle.
-func TestCells(t *testing.T) {
-	for us := int64(4); us < 1<<40; us = us*5/4 + 1 {
-		c := cell(us)
-		if mid := middle(c); c < histogramCells-1 && (mid < float64(us)*0.75 || mid > float64(us)*1.25) {
-			t.Fatalf("%d µs is in the cell of %v", us, mid)
-		}
-	}
-	if cell(-1) != 0 || cell(1<<62) != histogramCells-1 {
-		t.Error("out of bounds")
-	}
-}
-
 // Lines wait for the folder to be opened, go on while no new segment can be made, and are
 // counted when they cannot be written.
 func TestLinesSurviveTroubleWithTheDisk(t *testing.T) {

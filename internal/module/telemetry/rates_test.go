@@ -1,0 +1,198 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"stoa/internal/ground/meter"
+)
+
+// traffic counts as the proxy does.
+type traffic struct {
+	requests  meter.Counters
+	durations meter.Histograms
+}
+
+func newTraffic(r *meter.Registry) traffic {
+	return traffic{
+		r.Counter(meter.Desc{Name: requestsFamily, Labels: []string{"caller", "callee", "route", "class"}}),
+		r.Histogram(meter.Desc{Name: durationFamily, Unit: "seconds", Labels: []string{"caller", "callee", "route"}}),
+	}
+}
+
+func (f traffic) pass(caller, callee, route, class string, took time.Duration) {
+	f.requests.With(caller, callee, route, class).Add(1)
+	f.durations.With(caller, callee, route).Observe(int64(took))
+}
+
+// Rates look back ten seconds and no further, over all routes between two services, and
+// quantiles are right to an eighth.
+func TestRates(t *testing.T) {
+	reg := meter.New()
+	r, now := newRates(reg), noon
+	r.look(now) // before anything is registered
+	f := newTraffic(reg)
+	for i := range 100 {
+		class := "2xx"
+		if i%10 == 0 {
+			class = "5xx"
+		}
+		f.pass("", "orders", fmt.Sprint("route", i%3), class, time.Duration(i+1)*time.Millisecond)
+	}
+	f.pass("", "", "", "4xx", time.Hour) // no route: nobody was called
+	r.look(now)
+	rate, p99, share := r.to("orders", now.Add(time.Second))
+	if rate != 10 || share != 0.1 || p99 < 99*0.875 || p99 > 99*1.125 {
+		t.Errorf("rate %v, p99 %v, share %v", rate, p99, share)
+	}
+	now = now.Add(5 * time.Second)
+	for range 20 {
+		f.pass("web", "orders", "route0", "2xx", time.Millisecond)
+	}
+	if rate, _, _ := r.to("orders", now); rate != 12 { // an answer looks by itself
+		t.Errorf("rate %v after 20 more, want 12", rate)
+	}
+	now = now.Add((window - 5) * time.Second)
+	r.look(now)
+	if rate, p99, share := r.to("orders", now); rate != 2 || share != 0 || p99 > 1.125 {
+		t.Errorf("after the window of the first: rate %v, p99 %v, share %v", rate, p99, share)
+	}
+	all := r.all(now)
+	if len(all) != 2 || all[0].From != "web" || all[0].Total != 20 || all[1].Total != 100 || all[1].From != "gateway" || all[1].Rate != 0 || all[1].P99Millis != 0 {
+		t.Errorf("%+v", all)
+	}
+	r.look(now.Add(time.Hour))
+	for e, er := range r.edges {
+		if len(er.buckets) != 0 {
+			t.Errorf("%v keeps %d buckets of long ago", e, len(er.buckets))
+		}
+	}
+}
+
+// A duration that is observed a moment after its request was counted is not lost.
+func TestRatesSeeALateDuration(t *testing.T) {
+	reg := meter.New()
+	r, f := newRates(reg), newTraffic(reg)
+	f.requests.With("", "a", "", "2xx").Add(1)
+	r.look(noon)
+	f.durations.With("", "a", "").Observe(int64(time.Second))
+	if _, p99, _ := r.to("a", noon.Add(time.Second)); p99 < 800 {
+		t.Errorf("p99 %v ms, want 1000", p99)
+	}
+}
+
+// A series that is dropped takes its history with it, and one of the same name begins anew.
+func TestRatesOfDroppedSeries(t *testing.T) {
+	reg := meter.New()
+	r, f := newRates(reg), newTraffic(reg)
+	for range 2 {
+		f.requests.With("", "a", "", "2xx").Add(5)
+		r.look(noon)
+		f.requests.Drop("", "a", "", "2xx")
+		r.look(noon)
+	}
+	if all := r.all(noon); len(all) != 1 || all[0].Total != 10 || all[0].Rate != 1 || len(r.counters) != 0 {
+		t.Errorf("%+v, %d series", all, len(r.counters))
+	}
+}
+
+// Who looks often at what does not change allocates nothing.
+func TestAnIdleLookAllocatesNothing(t *testing.T) {
+	reg := meter.New()
+	r, f := newRates(reg), newTraffic(reg)
+	for i := range 1000 {
+		f.pass("", fmt.Sprint(i), "", "2xx", time.Millisecond)
+	}
+	r.look(noon)
+	now := noon.Add(time.Minute)
+	r.look(now)
+	if n := testing.AllocsPerRun(100, func() { r.look(now) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// The access log says of how many requests it has no line, once, and why; it says nothing
+// while each has one.
+func TestAccessLogTellsWhatItLeavesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := meter.New()
+		m := New(Options{Meters: reg})
+		f := newTraffic(reg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.run(ctx, func() {}) }()
+		told := func() (lines []string) {
+			all, _, _, err := m.logs.past(ctx, choice{tail: 10_000, access: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range all {
+				if strings.Contains(l.Text, "have no line") {
+					lines = append(lines, l.Service+": "+l.Text)
+				}
+			}
+			return lines
+		}
+		pass := func(n, recorded int) {
+			for i := range n {
+				f.pass("", "orders", "", "2xx", time.Millisecond)
+				if i < recorded {
+					r := record(1, 1, 0, "", "orders", 0, time.Millisecond, 200)
+					m.ring.Hop(r)
+				}
+			}
+		}
+		for range 30 {
+			pass(50, 50)
+			time.Sleep(500 * time.Millisecond)
+		}
+		if lines := told(); lines != nil {
+			t.Errorf("every request has a line, yet: %q", lines)
+		}
+		pass(5000, 100)
+		time.Sleep(2 * window * time.Second)
+		pass(2*maxAccess, 2*maxAccess)
+		time.Sleep(5 * window * time.Second)
+		want := []string{"orders: 4900 more requests have no line: 4900 not sampled, 0 beyond 1000 lines/s",
+			"orders: 1000 more requests have no line: 0 not sampled, 1000 beyond 1000 lines/s"}
+		if lines := told(); strings.Join(lines, "\n") != strings.Join(want, "\n") {
+			t.Errorf("told %q\nwant %q", lines, want)
+		}
+		if n := m.lost.With("sampled").Value(); n != 4900 {
+			t.Errorf("%d counted as not sampled, want 4900", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func BenchmarkLook(b *testing.B) {
+	for _, share := range []int{0, 1, 100} {
+		b.Run(fmt.Sprintf("%d%%moved", share), func(b *testing.B) {
+			reg := meter.New()
+			r, f := newRates(reg), newTraffic(reg)
+			for i := range 10_000 {
+				f.pass("", fmt.Sprint(i/10), fmt.Sprint(i), "2xx", time.Millisecond)
+			}
+			now := noon
+			r.look(now)
+			r.look(now)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				for i := range 100 * share {
+					f.pass("", fmt.Sprint(i/10), fmt.Sprint(i), "2xx", time.Millisecond)
+				}
+				b.StartTimer()
+				now = now.Add(time.Second)
+				r.look(now)
+			}
+		})
+	}
+}
