@@ -82,7 +82,7 @@ type Faults struct {
 
 // ClearIn says which faults are to end now.
 type ClearIn struct {
-	What []string `json:"what,omitempty" arg:"NAME|SERVICE,rest" help:"faults, or services of which all faults end (default: all faults)"`
+	What []string `json:"what,omitempty" arg:"FAULT,rest" help:"its name, or that of a service of which all faults end (default: all faults)"`
 }
 
 // Cleared are the faults that were ended.

@@ -48,6 +48,7 @@ type Service struct {
 	ErrorRate float64    `json:"errorRate"`           // share of answers that were errors of the service or the proxy, 0 to 1
 	LastError string     `json:"lastError,omitempty"` // what is wrong with it now; "" once it is ready again
 	Blocked   string     `json:"blocked,omitempty"`   // why the release in force is not started, and will not be by itself
+	Faults    []string   `json:"faults,omitempty"`    // that are injected into calls to it, one sentence each
 	Instances []Instance `json:"instances,omitempty"`
 }
 

@@ -35,6 +35,7 @@ import (
 	"stoa/internal/kernel/store"
 	"stoa/internal/module/contracts"
 	"stoa/internal/module/gateway"
+	"stoa/internal/module/inject"
 	"stoa/internal/module/mesh"
 	"stoa/internal/module/node"
 	"stoa/internal/module/secrets"
@@ -76,6 +77,7 @@ type Platform struct {
 	control  *control.Controllers
 	node     *node.Module
 	workload *workload.Module
+	inject   *inject.Module
 	server   *httpapi.Server
 	registry *meter.Registry
 	meters   meters
@@ -146,12 +148,17 @@ func New(o Options) *Platform {
 		Facts:         p.facts,
 	}, workload.Options{BaseEnv: baseEnv(o.Getenv), StopGrace: o.StopGrace})
 
+	p.inject = inject.New(inject.Ports{
+		State: p.Store.State, Set: px.SetFaults, Mark: p.mark, MarkOf: p.markOf, Observe: p.Board.Set, Withdraw: p.Board.Withdraw,
+	}, inject.Options{Log: o.Log})
+
 	p.Catalog = host.Build(
 		blueprint.Module{},
 		resources.New(resources.Ports{
 			Store: p.Store, Board: p.Board, Check: blueprint.CheckState, Strict: blueprint.Strict, HasArtefact: p.hasArtefact,
 		}),
 		p.Telemetry,
+		p.inject,
 		p.node,
 		p.workload,
 		mesh.New(mesh.Ports{Applied: p.node.Applied, Bind: p.node.Bind, State: p.Store.State, Load: p.load}),
@@ -335,6 +342,7 @@ func (p *Platform) facts(s *apiworkload.Status) {
 		v := &s.Services[i]
 		ref := core.Ref{Kind: core.KindService, Name: v.Name}
 		v.Revision = min(v.Revision, p.node.At())
+		v.Faults = p.inject.Of(v.Name)
 		if c, ok := p.Board.One(ref, "Routed"); ok && c.Status == core.False && v.LastError == "" {
 			v.LastError, v.Blocked = c.Message, c.Message
 		}

@@ -12,6 +12,7 @@ import (
 	"stoa/api/fault"
 	"stoa/internal/engine/pebblestore"
 	"stoa/internal/kernel/store"
+	"stoa/internal/module/inject"
 )
 
 // jobMarks begin the keys by which it is known which jobs have run, and before which release.
@@ -141,6 +142,14 @@ func settleJournal(ctx context.Context, dir string) (out Restored, err error) {
 			return out, err
 		}
 		out.Jobs++
+	}
+	for kv, err := range marks.Scan(ctx, inject.Mark) { // what was tried out then is not to be tried now
+		if err == nil {
+			err = marks.Delete(ctx, kv.Key, kv.Rev)
+		}
+		if err != nil {
+			return out, err
+		}
 	}
 	return out, nil
 }

@@ -14,6 +14,7 @@ import (
 	"stoa/api/fault"
 	"stoa/internal/engine/pebblestore"
 	"stoa/internal/kernel/store"
+	"stoa/internal/module/inject"
 )
 
 // backedUp gives a backup of a journal with one revision, a job that has run, a service
@@ -47,7 +48,7 @@ func backedUp(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{jobMarks + "migrate", "workload/stopped/web"} {
+	for _, key := range []string{jobMarks + "migrate", "workload/stopped/web", inject.Mark} {
 		if _, err := marks.Put(t.Context(), key, []byte("x"), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +161,7 @@ func TestRestore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for key, want := range map[string]string{jobMarks + "migrate": "", "workload/stopped/web": "x"} {
+			for key, want := range map[string]string{jobMarks + "migrate": "", "workload/stopped/web": "x", inject.Mark: ""} {
 				if v, _, err := marks.Get(t.Context(), key); string(v) != want || err != nil {
 					t.Errorf("%s is %q (%v), want %q", key, v, err, want)
 				}

@@ -100,6 +100,7 @@ func serve() {
 func request() {
 	method := flag.String("X", http.MethodGet, "method")
 	body := flag.String("d", "", "body")
+	header := flag.String("H", "", "header, as NAME: VALUE")
 	root := flag.String("cacert", "", "file of a root to trust")
 	flag.Parse()
 	if *root != "" {
@@ -120,6 +121,9 @@ func request() {
 	req, err := http.NewRequest(*method, s.Gateway+flag.Arg(0), bytes.NewReader([]byte(*body)))
 	if err != nil {
 		fail(err)
+	}
+	if name, value, ok := strings.Cut(*header, ":"); ok {
+		req.Header.Set(name, strings.TrimSpace(value))
 	}
 	c := http.Client{Timeout: time.Minute}
 	resp, err := c.Do(req)

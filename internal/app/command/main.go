@@ -58,6 +58,7 @@ func commands() []cli.Command {
 	return []cli.Command{
 		devCommand(), serverCommand(), installCommand(), planCommand(), applyCommand(),
 		runCommand(), initCommand(), initServiceCommand(), doctorCommand(), restoreCommand(), downCommand(), rollbackCommand(),
+		injectCommand(),
 	}
 }
 

@@ -3,7 +3,9 @@ package command
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +34,7 @@ type view struct {
 	mu       sync.Mutex
 	settling settling          // guarded by mu, like all below
 	states   map[string]string // of services, as last told
+	faults   map[string]bool   // that are injected, as last told
 	urls     bool              // whether the URLs were told
 	last     workload.Status   //
 	refusal  string            // of the blueprint, as last told; "" once it is taken
@@ -40,8 +43,9 @@ type view struct {
 
 // A notice is what the view has to say beside the events of the loop.
 type notice struct {
-	// Kind is note (a sentence in Text), state (what is observed of Service has changed), up
-	// (the addresses), ready (all is, after Took), stopping or stopped.
+	// Kind is note (a sentence in Text), fault or fault-over (one is injected, or no longer:
+	// Text), state (what is observed of Service has changed), up (the addresses), ready (all
+	// is, after Took), stopping or stopped.
 	Kind      string            `json:"kind"`
 	At        core.Time         `json:"at"`
 	Text      string            `json:"text,omitempty"`
@@ -203,6 +207,7 @@ func (v *view) take(status workload.Status) {
 		v.states[s.Name] = key
 		v.emit(notice{Kind: "state", At: core.At(now), Service: &s}, v.stateText(s))
 	}
+	v.takeFaults(status, now)
 	if !v.urls && status.Gateway != "" {
 		v.urls = true
 		link := v.p.Login(loginLife)
@@ -219,6 +224,24 @@ func (v *view) take(status workload.Status) {
 		}
 	}
 	v.draw()
+}
+
+// takeFaults tells which faults are injected since the status before, and which no longer. mu is held.
+func (v *view) takeFaults(status workload.Status, now time.Time) {
+	faults := map[string]bool{}
+	for _, s := range status.Services {
+		for _, f := range s.Faults {
+			if faults[f] = true; !v.faults[f] {
+				v.emit(notice{Kind: "fault", At: core.At(now), Text: f}, fmt.Sprintf("%-14s %s", "fault", f))
+			}
+		}
+	}
+	for _, f := range slices.Sorted(maps.Keys(v.faults)) {
+		if !faults[f] {
+			v.emit(notice{Kind: "fault-over", At: core.At(now), Text: f}, fmt.Sprintf("%-14s is over: %s", "fault", f))
+		}
+	}
+	v.faults = faults
 }
 
 // stateKey changes when there is something new to say of a service.

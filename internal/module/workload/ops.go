@@ -263,6 +263,16 @@ func printStatus(w io.Writer, s workload.Status) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(addresses(v)), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(v.LastError)+again(v, time.Now()))
 	}
 	t.Flush()
+	injected := false
+	for _, v := range s.Services {
+		for _, f := range v.Faults {
+			if !injected {
+				fmt.Fprintln(w, "\nFaults are injected (stoa faults clear ends them):")
+				injected = true
+			}
+			fmt.Fprintln(w, " -", f)
+		}
+	}
 	if len(s.Unprotected) > 0 {
 		fmt.Fprintln(w, "\nNot protected in this mode:")
 		for _, u := range s.Unprotected {
