@@ -110,6 +110,40 @@ func (h *Histogram) Read() Dist {
 	return d
 }
 
+// Advance reads the distribution into last, and adds to window what was observed since last
+// was read: what Read, Since and Plus do, in place. Both are the caller's alone, of this
+// histogram and of this unit, or zero.
+func (h *Histogram) Advance(last, window *Dist) {
+	for _, d := range [...]*Dist{last, window} {
+		if d.cells == nil {
+			*d = Dist{scale: h.scale, cells: make([]uint64, numCells)}
+		}
+	}
+	var sets [histSets]*cellSet
+	n, sum := 0, uint64(0)
+	for i := range h.sets {
+		if s := h.sets[i].Load(); s != nil {
+			sets[n] = s
+			sum += s.sum.Load()
+			n++
+		}
+	}
+	for i := range numCells {
+		now := uint64(0)
+		for _, s := range sets[:n] {
+			now += s.cells[i].Load()
+		}
+		if more := now - last.cells[i]; more > 0 {
+			last.cells[i] = now
+			last.Count += more
+			window.cells[i] += more
+			window.Count += more
+		}
+	}
+	window.sum += sum - last.sum
+	last.sum = sum
+}
+
 // Dist is a distribution as it was read from a histogram.
 type Dist struct {
 	Count uint64

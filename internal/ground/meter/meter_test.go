@@ -3,6 +3,7 @@ package meter
 import (
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -75,6 +76,29 @@ func TestSince(t *testing.T) {
 	}
 	if both := w.Plus(before); both.Count != 3 || both.Sum() != 1016 {
 		t.Errorf("window + before: count %d sum %g, want 3 and 1016", both.Count, both.Sum())
+	}
+}
+
+// Advance is Read, Since and Plus in place.
+func TestAdvance(t *testing.T) {
+	h := New().Histogram(Desc{Name: "b_bytes", Unit: "bytes"}).With()
+	var last, window, all Dist
+	for round := range 5 {
+		for range 100 {
+			h.Observe(rand.Int64() >> rand.IntN(63))
+		}
+		before := last
+		before.cells = slices.Clone(last.cells)
+		window = Dist{}
+		h.Advance(&last, &window)
+		h.Advance(&last, &all)
+		if want := h.Read(); !reflect.DeepEqual(last, want) || !reflect.DeepEqual(window, want.Since(before)) {
+			t.Errorf("round %d: %d in all, %d in the window, want %d and 100", round, last.Count, window.Count, want.Count)
+		}
+		all = all.Plus(window)
+	}
+	if !reflect.DeepEqual(all, last) {
+		t.Errorf("the windows hold %d, want %d", all.Count, last.Count)
 	}
 }
 

@@ -34,17 +34,21 @@ type rates struct {
 	requests  *meter.View                 // guarded by mu, as all that follows
 	durations *meter.View                 //
 	counters  map[*meter.Counter]*counted // by the series
-	spans     map[*meter.Histogram]*timed //
+	times     map[way]*timed
 	edges     map[edge]*edgeRate
 	callees   map[string]*callee
-	looked    time.Time // the last look
-	moved     bool      // it found something
+	looked    time.Time  // the last look
+	moved     []*counted // the series in which it found something
 }
+
+// way is what durations are of.
+type way struct{ caller, callee, route string }
 
 // counted is a series of requests at the last look.
 type counted struct {
 	series *meter.Counter
 	last   uint64
+	of     way
 	edge   *edgeRate // nil if nobody was called
 	callee *callee
 	failed bool
@@ -55,7 +59,6 @@ type timed struct {
 	series *meter.Histogram
 	sum    uint64
 	last   meter.Dist
-	edge   *edgeRate
 }
 
 type edgeRate struct {
@@ -80,7 +83,7 @@ type callee struct {
 func newRates(r *meter.Registry) *rates {
 	return &rates{
 		requests: r.View(requestsFamily), durations: r.View(durationFamily),
-		counters: map[*meter.Counter]*counted{}, spans: map[*meter.Histogram]*timed{},
+		counters: map[*meter.Counter]*counted{}, times: map[way]*timed{},
 		edges: map[edge]*edgeRate{}, callees: map[string]*callee{},
 	}
 }
@@ -96,13 +99,12 @@ func (r *rates) look(now time.Time) {
 func (r *rates) lookLocked(now time.Time) {
 	r.meet()
 	r.looked = now
-	second, moved := now.Unix(), false
+	second, before := now.Unix(), len(r.moved)
 	for _, c := range r.counters {
 		n := c.series.Value()
 		if n == c.last {
 			continue
 		}
-		moved = true
 		d := n - c.last
 		c.last = n
 		c.callee.count += d
@@ -115,20 +117,17 @@ func (r *rates) lookLocked(now time.Time) {
 		if c.failed {
 			b.errors += d
 		}
+		r.moved = append(r.moved, c)
 	}
-	if moved || r.moved { // a request is counted first, and a moment later its duration
-		for _, t := range r.spans {
-			sum := t.series.Sum()
-			if sum == t.sum {
-				continue
+	for _, c := range r.moved { // those of the last look, too: a request is counted a moment before its duration
+		if t := r.times[c.of]; t != nil {
+			if sum := t.series.Sum(); sum != t.sum {
+				t.sum = sum
+				t.series.Advance(&t.last, &c.edge.at(second).took)
 			}
-			d := t.series.Read()
-			b := t.edge.at(second)
-			b.took = b.took.Plus(d.Since(t.last))
-			t.sum, t.last = sum, d
 		}
 	}
-	r.moved = moved
+	r.moved = slices.Delete(r.moved, 0, before)
 	for _, e := range r.edges {
 		e.age(second)
 	}
@@ -145,25 +144,25 @@ func (r *rates) meet() {
 				if len(s.Values) != 4 {
 					continue
 				}
-				c = &counted{series: s.Counter, edge: r.edge(s.Values[0], s.Values[1]), callee: r.callee(s.Values[1]), failed: s.Values[3] == "5xx"}
+				of := way{s.Values[0], s.Values[1], s.Values[2]}
+				c = &counted{series: s.Counter, of: of, edge: r.edge(of.caller, of.callee), callee: r.callee(of.callee), failed: s.Values[3] == "5xx"}
 			}
 			r.counters[s.Counter] = c
 		}
 	}
 	if all, changed := r.durations.Series(); changed {
-		before := r.spans
-		r.spans = make(map[*meter.Histogram]*timed, len(all))
+		before := r.times
+		r.times = make(map[way]*timed, len(all))
 		for _, s := range all {
-			t := before[s.Hist]
-			if t == nil {
-				if len(s.Values) != 3 {
-					continue
-				}
-				t = &timed{series: s.Hist, edge: r.edge(s.Values[0], s.Values[1])}
+			if len(s.Values) != 3 {
+				continue
 			}
-			if t.edge != nil {
-				r.spans[s.Hist] = t
+			of := way{s.Values[0], s.Values[1], s.Values[2]}
+			t := before[of]
+			if t == nil || t.series != s.Hist {
+				t = &timed{series: s.Hist}
 			}
+			r.times[of] = t
 		}
 	}
 }
