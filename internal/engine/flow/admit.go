@@ -141,13 +141,13 @@ func (x *Exchange) take(r *rateLimit) rate.Verdict {
 // entered is what follows an answer of the limiter.
 func (x *Exchange) entered(a limit.Answer) *Refusal {
 	x.stage = admitted
-	f := &Refusal{Reason: hop.Limit, Status: 503, Text: x.Up.Service + " has as many requests as it can take",
-		Hint: "See its limit: stoa why " + x.Up.Service, NoRetry: true}
-	switch a {
-	case limit.Admitted:
+	if a == limit.Admitted {
 		x.placed = true
 		return nil
-	case limit.Shed:
+	}
+	f := &Refusal{Reason: hop.Limit, Status: 503, Text: x.Up.Service + " has as many requests as it can take",
+		Hint: "See its limit: stoa why " + x.Up.Service, NoRetry: true}
+	if a == limit.Shed {
 		f.Reason, f.Text = hop.Shed, x.Up.Service+" is overloaded, and serves what is more important first"
 	}
 	x.P.meters.shed.With(x.Up.Name, string(f.Reason), x.priority.String()).Add(1)

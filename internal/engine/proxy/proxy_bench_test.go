@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,11 +10,16 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"stoa/internal/engine/limit"
 	"stoa/internal/engine/proxy"
+	"stoa/internal/engine/rate"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 )
@@ -85,6 +91,131 @@ func drive(b *testing.B, url string) {
 func BenchmarkHop(b *testing.B) {
 	_, addr := benchProxy(b, 1)
 	drive(b, "http://"+addr+"/svc0/0")
+}
+
+// The same with a client and a service of bare sockets, so that what is allocated is the
+// proxy's: in both engines, and with all that can be declared of a route.
+func BenchmarkBareHop(b *testing.B) {
+	for _, e := range []proxy.Engine{"", proxy.Portable} {
+		for _, declared := range []bool{false, true} {
+			name := map[proxy.Engine]string{"": "fast", proxy.Portable: "portable"}[e] + map[bool]string{true: "/declared"}[declared]
+			b.Run(name, func(b *testing.B) {
+				p := proxy.New(proxy.Options{Engine: e})
+				s := bigSnapshot(1)
+				if declared {
+					l := s.Listeners["web>all"]
+					l.Routes[0].Policy = "p"
+					l.Routes[0].Answer = &route.Edits{Set: []route.Field{{Name: "X-A", Value: "a"}}}
+					s.Policies = map[string]snapshot.Policy{"p": {
+						Rates:    []rate.Config{{Rate: rate.Rate{N: 1_000_000, Per: time.Second}, Per: "client"}},
+						Priority: limit.Critical,
+					}}
+				}
+				if err := p.Swap(s); err != nil {
+					b.Fatal(err)
+				}
+				p.SetEndpoints("svc0", []snapshot.Endpoint{{ID: "1", Address: bareService(b)}, {ID: "2", Address: bareService(b)}})
+				addr, release, err := p.Bind("web>all")
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(release)
+				bare(b, addr)
+			})
+		}
+	}
+}
+
+// bareService answers 100 bytes to each head.
+func bareService(b *testing.B) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { ln.Close() })
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 100\r\nContent-Type: text/plain\r\n\r\n" + strings.Repeat("x", 100))
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				buf := make([]byte, 4<<10)
+				n := 0
+				for {
+					k, err := c.Read(buf[n:])
+					if err != nil {
+						return
+					}
+					if n += k; bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")) {
+						n = 0
+						if _, err := c.Write(answer); err != nil {
+							return
+						}
+					}
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// bare sends b.N requests over 32 kept connections.
+func bare(b *testing.B, addr string) {
+	const conns = 32
+	request := []byte("GET /svc0/0 HTTP/1.1\r\nHost: svc0\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+	var all []net.Conn
+	for range conns {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		all = append(all, c)
+	}
+	var left atomic.Int64
+	turn := func(c net.Conn, buf []byte) bool {
+		if _, err := c.Write(request); err != nil {
+			b.Error(err)
+			return false
+		}
+		for n := 0; ; {
+			k, err := c.Read(buf[n:])
+			if err != nil {
+				b.Error(err)
+				return false
+			}
+			n += k
+			if head := bytes.Index(buf[:n], []byte("\r\n\r\n")); head > 0 && n == head+104 {
+				if !bytes.HasPrefix(buf, []byte("HTTP/1.1 200 ")) {
+					b.Errorf("%s", buf[:n])
+					return false
+				}
+				return true
+			}
+		}
+	}
+	run := func(n int) {
+		left.Store(int64(n))
+		var wg sync.WaitGroup
+		for _, c := range all {
+			wg.Go(func() {
+				buf := make([]byte, 4<<10)
+				for left.Add(-1) >= 0 && turn(c, buf) {
+				}
+			})
+		}
+		wg.Wait()
+	}
+	run(20 * conns) // warm
+	b.ReportAllocs()
+	before := cpu()
+	b.ResetTimer()
+	run(b.N)
+	b.StopTimer()
+	b.ReportMetric(float64(cpu()-before)/float64(b.N)/1e3, "cpu-us/op")
 }
 
 func BenchmarkDirect(b *testing.B) { drive(b, service(b).URL+"/svc0/0") }
