@@ -105,6 +105,7 @@ func (r *request) build() *flow.Refusal {
 	q := &w.req
 	out := r.appendHead(w.out[:0])
 	r.headEnd = len(out)
+	start := w.r
 	body := w.in[w.r+q.Len : w.w]
 	w.r = w.w
 	r.whole = true
@@ -115,7 +116,7 @@ func (r *request) build() *flow.Refusal {
 			pass, n, err := w.chunks.Next(body)
 			if err != nil {
 				w.out = out[:0]
-				r.whole = false
+				w.r, r.whole = start, false // nothing was taken: refuse looks at it, too
 				e := err.(*h1.Error)
 				return &flow.Refusal{Reason: hop.BadRequest, Status: e.Status, Text: e.Text}
 			}
