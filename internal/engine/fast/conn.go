@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -124,6 +125,7 @@ func (c *conn) await(wait time.Duration) bool {
 	if c.socket.raw == nil {
 		return c.awaitTLS()
 	}
+	runtime.Gosched() // as in answerHead: some 15 % of a request's CPU, with the two
 	err := c.socket.raw.Read(c.await1)
 	return err == nil && c.awaitN > 0
 }
