@@ -164,7 +164,7 @@ func TestAFaultEndsByItself(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if w.acting() != "" || w.kept() != "" || w.shown("inventory") != "" || m.Of("inventory") != nil {
+		if w.acting() != "" || w.kept() != "" || w.shown("inventory") != "no fault is injected any more" || m.Of("inventory") != nil {
 			t.Errorf("after its end: acting %q, kept %q, shown %q, %q", w.acting(), w.kept(), w.shown("inventory"), m.Of("inventory"))
 		}
 		if out, err := m.list(t.Context(), api.FaultsIn{}); err != nil || len(out.Faults) != 0 {
@@ -274,8 +274,13 @@ func TestClear(t *testing.T) {
 				t.Errorf("clear %s: %+v, want %d", c.what, out, want)
 			}
 		}
-		if len(w.board) != 0 || w.kept() != "" {
-			t.Errorf("left: %v, %q", w.board, w.kept())
+		for service, c := range w.board {
+			if c.Status != core.True || c.Reason != "NothingInjected" {
+				t.Errorf("%s is left as %v", service, c)
+			}
+		}
+		if w.kept() != "" {
+			t.Errorf("kept: %q", w.kept())
 		}
 		w.must(m, api.FaultIn{Service: "inventory", Abort: 503})
 		_, err := m.clear(anna(), api.ClearIn{What: []string{"inventory-3", "inventroy"}})
@@ -326,6 +331,9 @@ func TestServiceGoes(t *testing.T) {
 			if w.acting() != c.rest {
 				t.Errorf("without %q: %q act, want %q", c.gone, w.acting(), c.rest)
 			}
+		}
+		if len(w.board) != 1 || w.shown("inventory") == "" {
+			t.Errorf("the board has %v: want inventory, which is still there", w.board)
 		}
 	})
 }

@@ -6,7 +6,7 @@
 //	                         └── read at the start, without what is over          └── taken off the mark and the board
 //
 // What a fault does is decided in engine/inject, what acts is the proxy. Here is who
-// asked, how long it is kept, and where it is seen: as the condition Faults of the
+// asked, how long it is kept, and where it is seen: as the condition Undisturbed of the
 // service, in stoa status, and in the log of Stoa when it begins and when it ends.
 //
 // A fault cannot outlive its Until: the proxy compares it with the clock at each call,
@@ -37,8 +37,8 @@ import (
 // Mark is the key under which the faults in force are kept.
 const Mark = "inject/faults"
 
-// Condition is the type of the condition of a service to which faults are injected.
-const Condition = "Faults"
+// Condition is the type of the condition of a service to which faults are injected, or were.
+const Condition = "Undisturbed"
 
 // Ports are what the module needs of others. All may be called concurrently.
 type Ports struct {
@@ -270,17 +270,17 @@ func (m *Module) ended(faults []record, why string) {
 	}
 }
 
-// observe shows the faults of each service as its condition.
+// observe shows the faults of each service as its condition. changing is held.
 func (m *Module) observe(before, after []record) {
-	told := map[string]bool{}
+	told, state := map[string]bool{}, m.p.State()
 	for _, r := range slices.Concat(after, before) {
+		ref := core.Ref{Kind: core.KindService, Name: r.Callee}
 		if told[r.Callee] {
 			continue
 		}
 		told[r.Callee] = true
-		ref := core.Ref{Kind: core.KindService, Name: r.Callee}
-		if lines := linesOf(after, r.Callee); len(lines) > 0 {
-			m.p.Observe(ref, condition(r.Callee, lines))
+		if _, there := state.Docs[ref]; there {
+			m.p.Observe(ref, condition(r.Callee, linesOf(after, r.Callee)))
 		} else {
 			m.p.Withdraw(ref, Condition)
 		}
@@ -300,5 +300,9 @@ func bare(faults []record) []engine.Fault {
 
 // attributes are what the log says of a fault: who injected what.
 func attributes(r record) []any {
-	return []any{"fault", r.ID, "service", r.Callee, "does", sentence(r), "by", r.By, "reason", r.Reason}
+	as := []any{"fault", r.ID, "service", r.Callee, "does", sentence(r), "by", r.By}
+	if r.Reason != "" {
+		as = append(as, "reason", r.Reason)
+	}
+	return as
 }

@@ -85,9 +85,15 @@ func linesOf(faults []record, service string) []string {
 	return out
 }
 
+// condition is that of a service to which faults are injected, as the lines say.
 func condition(service string, lines []string) core.Condition {
-	c := core.Condition{Type: Condition, Status: core.True, Reason: "Injected", Message: lines[0], Hint: "To end what is injected: stoa faults clear " + service}
-	if len(lines) > 1 {
+	c := core.Condition{Type: Condition, Status: core.False, Reason: "FaultsInjected", Hint: "To end what is injected: stoa faults clear " + service}
+	switch len(lines) {
+	case 0:
+		return core.Condition{Type: Condition, Status: core.True, Reason: "NothingInjected", Message: "no fault is injected any more"}
+	case 1:
+		c.Message = lines[0]
+	default:
 		c.Message = fmt.Sprintf("%d faults are injected", len(lines))
 		c.Evidence = lines
 	}
