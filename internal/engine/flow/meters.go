@@ -93,18 +93,19 @@ func (m *meters) series(caller, callee, route string) *series {
 
 // count adds one finished hop, of outcome o.
 func (s *series) count(rec *hop.Record, o hop.Outcome) {
+	here := meter.Here()
 	c := s.classes[o].Load()
 	if c == nil {
 		c = s.m.requests.With(s.caller, s.callee, s.route, o.String())
 		s.classes[o].Store(c)
 	}
-	c.Add(1)
+	c.AddAt(here, 1)
 	h := s.duration.Load()
 	if h == nil {
 		h = s.m.duration.With(s.caller, s.callee, s.route)
 		s.duration.Store(h)
 	}
-	h.Observe(int64(rec.Duration))
+	h.ObserveAt(here, int64(rec.Duration))
 	if rec.Attempts > 1 {
 		c := s.retries.Load()
 		if c == nil {

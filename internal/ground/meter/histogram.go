@@ -2,7 +2,6 @@ package meter
 
 import (
 	"math/bits"
-	"math/rand/v2"
 	"sync/atomic"
 )
 
@@ -42,9 +41,12 @@ type Histogram struct {
 // Observe counts v: nanoseconds for a family in seconds (int64 of a time.Duration),
 // else what the unit says. Below 0 counts as 0. It allocates at most histSets times in
 // the life of a histogram.
-func (h *Histogram) Observe(v int64) {
+func (h *Histogram) Observe(v int64) { h.ObserveAt(Here(), v) }
+
+// ObserveAt is Observe in a shard.
+func (h *Histogram) ObserveAt(at Shard, v int64) {
 	u := uint64(max(v, 0))
-	p := &h.sets[rand.Uint32()%histSets]
+	p := &h.sets[at%histSets]
 	s := p.Load()
 	if s == nil {
 		p.CompareAndSwap(nil, new(cellSet))
