@@ -61,6 +61,9 @@ func (r *request) forward(uc *upConn) bool {
 	r.begun = true
 	if plain { // the bytes that came are the bytes that leave
 		n, end, err := r.body(kind, rest)
+		if r.tape {
+			r.record(rest[:n])
+		}
 		if err == nil {
 			err = r.send(b[:resp.Len+n])
 			w.ur += n
@@ -86,6 +89,9 @@ func (r *request) forward(uc *upConn) bool {
 		return r.ended(uc, kind, as, false, r.send(out))
 	}
 	n, end, err := r.body(kind, rest)
+	if r.tape {
+		r.record(rest[:n])
+	}
 	if err == nil {
 		out = append(out, rest[:n]...)
 		w.ur += n
@@ -150,6 +156,9 @@ func (r *request) ended(uc *upConn, kind h1.Body, as framing, end bool, err erro
 			r.grpc(v)
 		}
 	}
+	if r.tape {
+		r.recorded(kind, err == nil)
+	}
 	if err == nil {
 		return kind != h1.UntilClose
 	}
@@ -186,6 +195,9 @@ func (r *request) stream(uc *upConn, kind h1.Body, as framing) error {
 			n, err := r.pass(in, kind, as)
 			if err != nil {
 				return err
+			}
+			if r.tape {
+				r.record(in[:n])
 			}
 			in = in[n:]
 			switch kind {

@@ -18,9 +18,10 @@ import (
 	"stoa/internal/engine/h1"
 )
 
-// bridge lets the portable engine answer a request whose head this engine has read, as a
-// server of net/http would. It says whether the connection can have another.
-func (c *conn) bridge(r *request) bool {
+// bridge lets serve, of the portable engine, answer a request whose head this engine has
+// read, as a server of net/http would. It says whether the connection can have another. A
+// head that was built already is of a request without body.
+func (c *conn) bridge(r *request, serve func(http.ResponseWriter, *http.Request)) bool {
 	w := c.w
 	q := &w.req
 	keep := r.keep
@@ -28,7 +29,10 @@ func (c *conn) bridge(r *request) bool {
 	defer cancel()
 	hr := r.standard().WithContext(ctx)
 	body := &bridgeBody{c: c, left: q.ContentLength}
-	held := w.in[w.r+q.Len : w.w]
+	var held []byte
+	if r.head == nil {
+		held = w.in[w.r+q.Len : w.w]
+	}
 	switch {
 	case q.Chunked:
 		body.left = -1
@@ -48,7 +52,9 @@ func (c *conn) bridge(r *request) bool {
 		hr.Body = body
 		body.wants = q.Expect100
 	} else {
-		w.r += q.Len
+		if r.head == nil {
+			w.r += q.Len
+		}
 		hr.Body = http.NoBody
 	}
 	a := &bridgeAnswer{c: c, r: hr, header: http.Header{}, keep: keep, length: -1, body: body}
@@ -67,7 +73,7 @@ func (c *conn) bridge(r *request) bool {
 				aborted = true
 			}
 		}()
-		c.s.o.Portable.ServeHTTP(a, hr)
+		serve(a, hr)
 		return false
 	}()
 	if stop != nil {

@@ -44,10 +44,14 @@ type Options struct {
 	// Listener gives the listener as the snapshot in force has it; it waits a while for one that has it.
 	Listener func(context.Context) (*flow.Listener, *flow.Refusal)
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
-	Portable http.Handler   // answers what this engine does not carry
-	HTTP2    func(net.Conn) // takes a connection over; its first bytes are the preface
-	Enter    func() bool    // takes a place for a tunnel
-	Leave    func()         // gives it back
+	Portable http.Handler // answers what this engine does not carry
+	// Elsewhere asks another upstream in the place of that of x, and answers with what it says, or with f.
+	Elsewhere func(w http.ResponseWriter, r *http.Request, x *flow.Exchange, m *flow.Memo, up *flow.Upstream, target string, f *flow.Refusal)
+	// Refresh asks for a newer answer than the stale one that m gave, aside.
+	Refresh func(r *http.Request, x *flow.Exchange, m *flow.Memo, target string)
+	HTTP2   func(net.Conn) // takes a connection over; its first bytes are the preface
+	Enter   func() bool    // takes a place for a tunnel
+	Leave   func()         // gives it back
 
 	Head    time.Duration // for the head of a request, from its first byte, or from the start of a connection
 	Idle    time.Duration // a kept connection of a caller
@@ -170,6 +174,7 @@ type work struct {
 	resp   h1.Response
 	chunks h1.Chunks // of the request
 	answer h1.Chunks // of the answer
+	taped  h1.Chunks // of the answer, as it is recorded
 }
 
 // The buffers of a work: for a head of the usual size and what comes with it. They grow

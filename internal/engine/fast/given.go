@@ -11,15 +11,27 @@ func (r *request) inject(safe bool) (over, again bool, f *flow.Refusal) {
 	x := r.x
 	v := x.Inject()
 	if f := r.pause(v.Delay); f != nil {
+		x.Stuck()
 		return true, false, f
 	}
-	if v.Abort == 0 {
+	if !v.Over {
 		return false, false, nil
 	}
-	again, pause, g := x.Aborted(v, text(r.c.w.req.Value(r.b, h1.ContentType)), r.whole || r.upload == nil, safe)
+	again, pause, g, f := x.Met(v, text(r.c.w.req.Value(r.b, h1.ContentType)), r.whole || r.upload == nil, safe)
+	if f != nil {
+		return true, false, f
+	}
 	if again {
 		f = r.pause(pause)
 		return f != nil, f == nil, f
+	}
+	if r.memo != nil {
+		switch v := r.memo.Took(g.Status, g.Fields); {
+		case v.Refusal != nil:
+			return true, false, v.Refusal
+		case v.Give != nil:
+			g = v.Give
+		}
 	}
 	r.give(g)
 	return true, false, nil

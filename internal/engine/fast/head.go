@@ -91,6 +91,11 @@ func (r *request) appendHead(out []byte) []byte {
 		}
 		out = append(append(append(out, "X-Forwarded-Host: "...), q.Host.In(b)...), "\r\n"...)
 	}
+	if r.memo != nil {
+		for _, f := range r.memo.Conditions(nil) {
+			out = appendField(out, f.Name, f.Value)
+		}
+	}
 	out = append(out, "traceparent: "...)
 	out = r.span.AppendTraceparent(out)
 	out = append(out, "\r\n"...)
@@ -150,6 +155,8 @@ func (r *request) stays(f *h1.Field) bool {
 		return false
 	case h1.Tracestate:
 		return r.own
+	case h1.IfNoneMatch, h1.IfModifiedSince:
+		return r.memo == nil || !r.memo.Validates()
 	case h1.Identity:
 		return !r.x.Edge
 	case h1.Cookie:

@@ -37,6 +37,9 @@ type request struct {
 	keep    bool    // the caller's connection can be used again
 	begun   bool    // something of an answer was written
 	stop    func()  // ends the watch of the caller; nil: there is none
+
+	memo *flow.Memo // of a route that keeps answers; nil: it does not
+	tape bool       // the body of the answer is written to memo
 }
 
 // one serves one request, and says whether the connection can have another.
@@ -62,8 +65,12 @@ func (c *conn) one() bool {
 	if f == nil {
 		f = r.serve()
 		if f == errBridge {
-			return c.bridge(r)
+			r.memo.Close()
+			return c.bridge(r, c.s.o.Portable.ServeHTTP)
 		}
+	}
+	if r.memo != nil {
+		f = r.instead(f)
 	}
 	if f != nil {
 		r.refuse(f)
@@ -160,6 +167,11 @@ func (r *request) serve() *flow.Refusal {
 	c, x := r.c, r.x
 	if x.Route.Site != nil || !x.Up.Only(snapshot.HTTP1) {
 		return errBridge
+	}
+	if x.Remembers() {
+		if over, f := r.recall(); over {
+			return f
+		}
 	}
 	wait, f := x.Admit(nil)
 	if wait {
@@ -289,6 +301,11 @@ func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (aga
 	}
 	if resp.Status == 101 {
 		return false, r.upgrade(uc)
+	}
+	if r.memo != nil {
+		if over, again, f := r.took(uc); over || again {
+			return again, f
+		}
 	}
 	uc.learn(resp, w.up[w.ur:])
 	clean := r.forward(uc)

@@ -367,6 +367,7 @@ func (x *Exchange) leave(now int64) {
 	x.placed = false
 	took, o := time.Duration(x.headAt-x.began), limit.Ignored
 	switch rec := &x.Rec; {
+	case rec.Injected != "" && x.held == nil: // no service was asked
 	case x.overloaded, rec.Reason == hop.Deadline && x.Sent != No && !x.short:
 		o = limit.Dropped
 	case rec.Reason == "" && rec.Status < 500 && x.headAt != 0 && rec.GRPC <= 0:

@@ -35,7 +35,8 @@ type Route struct {
 	Callee string
 	series *series
 	policy *policy
-	sides  []side // of a split; nil: none
+	sides  []side  // of a split; nil: none
+	memory *memory // nil: answers are relayed and forgotten
 }
 
 // side is one side of a split.
@@ -103,6 +104,9 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 			default:
 				cr.Up = c.upstreams[r.Upstream]
 				cr.Callee = cr.Up.Service
+			}
+			if cr.Up != nil {
+				cr.memory = p.memory(cl, r, s, c)
 			}
 			cr.series = p.meters.series(l.Caller, cr.Callee, r.Name)
 			cl.routes = append(cl.routes, cr)

@@ -37,9 +37,31 @@ func (p *Plane) SetFaults(faults []inject.Fault) {
 // Faulty says whether any fault is in force: then each attempt begins with Inject.
 func (p *Plane) Faulty() bool { return p.faults.Load() != nil }
 
-// Inject says what the next attempt of x meets: the engine waits as long as it says,
-// and then, if it aborts, asks Aborted instead of Take.
-func (x *Exchange) Inject() inject.Verdict {
+// Fault is what an attempt meets: the engine waits for Delay, tells Stuck if the wait did not
+// come to its end, and asks Met instead of Take if the attempt is Over.
+type Fault struct {
+	Delay time.Duration
+	Over  bool // it is aborted, or the time for it runs out while it waits
+
+	abort int // status; 0: too slow
+	id    string
+}
+
+// Inject says what the next attempt of x meets.
+func (x *Exchange) Inject() Fault {
+	v := x.decideFault()
+	f := Fault{Delay: v.Delay, Over: v.Abort != 0, abort: v.Abort, id: v.ID}
+	if per := x.policy.retry.Try(none); v.Delay > per {
+		f.Delay, f.Over, f.abort = per, true, 0
+	}
+	return f
+}
+
+// Stuck notes that the time for x ran out, or its caller left, while a fault delayed it: as
+// if the service had the request and did not answer.
+func (x *Exchange) Stuck() { x.Begun() }
+
+func (x *Exchange) decideFault() inject.Verdict {
 	s := x.P.faults.Load()
 	if s == nil {
 		return inject.Verdict{}
@@ -74,28 +96,32 @@ func (x *Exchange) Inject() inject.Verdict {
 	return v
 }
 
-// Aborted judges an attempt that v aborts as it would an answer of the service, without an
-// endpoint that it could be held against: it is another attempt after a pause, or g is
-// the answer. Untouched and Safe are those of an AnswerHead.
-func (x *Exchange) Aborted(v inject.Verdict, contentType string, untouched, safe bool) (again bool, pause time.Duration, g *Given) {
+// Met judges an attempt that a fault ended as it would one that the service did, without an
+// endpoint that it could be held against: another follows after a pause, or g or f is
+// the answer. Untouched and safe are those of an AnswerHead.
+func (x *Exchange) Met(v Fault, contentType string, untouched, safe bool) (again bool, pause time.Duration, g *Given, f *Refusal) {
 	x.Begun()
+	if v.abort == 0 {
+		pause, f = x.Failed(Attempt{Failure: Slow, Untouched: untouched, Safe: safe})
+		return f == nil, pause, nil, f
+	}
 	x.Answering()
-	a := AnswerHead{Status: v.Abort, GRPC: -1, Untouched: untouched, Safe: safe, Injected: true}
+	a := AnswerHead{Status: v.abort, GRPC: -1, Untouched: untouched, Safe: safe, Injected: true}
 	grpc := IsGRPC(contentType)
 	if grpc {
-		a.Status, a.GRPC = 200, inject.GRPC(v.Abort)
+		a.Status, a.GRPC = 200, inject.GRPC(v.abort)
 	}
 	if again, pause = x.Answered(a); again {
-		return true, pause, nil
+		return true, pause, nil, nil
 	}
-	text := fmt.Sprintf("%d: injected by fault %s", v.Abort, v.ID)
+	text := fmt.Sprintf("%d: injected by fault %s", v.abort, v.id)
 	if grpc {
 		g = given(200, "application/grpc", "", true)
 		g.Fields = cache.Fields{{Name: "Content-Type", Value: "application/grpc"},
 			{Name: "Grpc-Status", Value: strconv.Itoa(a.GRPC)}, {Name: "Grpc-Message", Value: grpcMessage(text)}}
-		return false, 0, g
+		return false, 0, g, nil
 	}
-	g = given(v.Abort, "text/plain; charset=utf-8", text+"\n", x.Rec.Method == "HEAD")
+	g = given(v.abort, "text/plain; charset=utf-8", text+"\n", x.Rec.Method == "HEAD")
 	g.Fields = append(g.Fields, cache.Field{Name: "Cache-Control", Value: "no-store"})
-	return false, 0, g
+	return false, 0, g, nil
 }

@@ -51,6 +51,8 @@ type Plane struct {
 	marks   marks
 	faults  atomic.Pointer[faultSet] // nil: none
 
+	recalled recalled
+
 	upsMu sync.Mutex
 	ups   map[string]*pool // by upstream; guarded by upsMu
 

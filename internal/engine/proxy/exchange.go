@@ -21,7 +21,8 @@ import (
 type exchange struct {
 	flow.Exchange
 	p    *Proxy
-	conn net.Conn // of the last attempt
+	conn net.Conn   // of the last attempt
+	memo *flow.Memo // of a route that keeps answers; nil: it does not
 
 	early func(code int, h textproto.MIMEHeader) // takes 1xx answers; nil: dropped
 }

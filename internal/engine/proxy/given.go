@@ -15,13 +15,16 @@ func (x *exchange) inject(out *http.Request, body *requestBody) (resp *http.Resp
 	ctx := out.Context()
 	v := x.Inject()
 	if !flow.Pause(ctx, v.Delay) {
+		x.Stuck()
 		return nil, false, flow.Gone(ctx, x.Up)
 	}
-	if v.Abort == 0 {
+	if !v.Over {
 		return nil, false, nil
 	}
-	again, pause, g := x.Aborted(v, out.Header.Get("Content-Type"), !body.gone.Load(), repeatable(out))
+	again, pause, g, f := x.Met(v, out.Header.Get("Content-Type"), !body.gone.Load(), repeatable(out))
 	switch {
+	case f != nil:
+		return nil, false, f
 	case !again:
 		return responseOf(g), false, nil
 	case !flow.Pause(ctx, pause):

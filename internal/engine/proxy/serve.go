@@ -116,10 +116,20 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h
 		timer = time.AfterFunc(time.Until(d), func() { cancel(flow.ErrDeadline) }).Stop
 		defer timer()
 	}
-	if _, f := x.Admit(ctx); f != nil {
-		return f
+	if x.Remembers() && upgradeOf(r.Header) == "" {
+		came, _, _ := splitTarget(r.RequestURI)
+		if query != "" || force {
+			came += "?" + query
+		}
+		x.memo = x.Recall(came, fieldsOf(h, x.Edge), r.ContentLength != 0)
+		defer x.memo.Close()
 	}
-	x.EditRequest(h)
+	if x.memo == nil {
+		if _, f := x.Admit(ctx); f != nil {
+			return f
+		}
+		x.EditRequest(h)
+	}
 	u, err := outURL(target, query, force)
 	if err != nil {
 		return &flow.Refusal{Reason: hop.BadPath, Status: 400, Text: "path: " + err.Error()}
@@ -152,7 +162,13 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h
 			clear(wh)
 		}
 	}
-	resp, f := x.send(out, body, r.ContentLength)
+	var resp *http.Response
+	var f *flow.Refusal
+	if x.memo != nil {
+		resp, f = b.answer(x, out, body, r.ContentLength)
+	} else {
+		resp, f = x.send(out, body, r.ContentLength)
+	}
 	x.Rec.In = body.n.Load()
 	if f != nil {
 		return f

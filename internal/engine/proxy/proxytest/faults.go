@@ -128,6 +128,27 @@ func testFaults(t *testing.T, open func(proxy.Options) Engine) {
 			t.Errorf("%d %v", code, h)
 		}
 	})
+	t.Run("to the caller's side it is an answer of the service", func(t *testing.T) {
+		b, seen := start(t, policy(snapshot.Policy{Retry: retry.Config{PerTry: 20 * time.Millisecond}}))
+		c := client(t, false)
+		b.SetFaults([]inject.Fault{{ID: "slow", Percent: 100, Delay: inject.MaxDelay, Until: soon()}})
+		if code, _, h := get(t, c, "http://"+b.mesh+"/"); code != 504 || h.Get("Stoa-Reason") != "deadline" {
+			t.Errorf("too slow for an attempt: %d %v", code, h)
+		}
+		b.waitHop("both attempts", func(r hop.Record) bool { return r.Attempts == 2 && r.Reason == hop.Deadline && r.Injected == "slow" })
+		b.SetFaults([]inject.Fault{{ID: "broken", Percent: 100, Abort: 503, Until: soon()}})
+		if code, _, _ := get(t, c, "http://"+b.mesh+"/"); code != 503 {
+			t.Errorf("aborted twice: %d", code)
+		}
+		b.waitHop("both attempts", func(r hop.Record) bool { return r.Attempts == 2 && r.Injected == "broken" })
+		eventually(t, "the breaker opens", func() bool {
+			_, _, h := get(t, c, "http://"+b.mesh+"/")
+			return h.Get("Stoa-Reason") == "breaker"
+		})
+		if seen.Load() != 0 {
+			t.Errorf("%d requests at the service", seen.Load())
+		}
+	})
 	t.Run("who is chosen", func(t *testing.T) {
 		b, _ := start(t)
 		c := client(t, false)
@@ -161,7 +182,7 @@ func testFaults(t *testing.T, open func(proxy.Options) Engine) {
 	})
 	t.Run("they end by themselves", func(t *testing.T) {
 		b, _ := start(t)
-		b.SetFaults([]inject.Fault{{ID: "short", Percent: 100, Abort: 503, Until: time.Now().Add(200 * time.Millisecond).UnixNano()}})
+		b.SetFaults([]inject.Fault{{ID: "short", Percent: 100, Abort: 404, Until: time.Now().Add(200 * time.Millisecond).UnixNano()}})
 		c := client(t, false)
 		eventually(t, "calls pass again", func() bool {
 			code, _, _ := get(t, c, "http://"+b.mesh+"/")

@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"origin", testOrigin},
 		{"secure", testSecure},
 		{"faults", testFaults},
+		{"fallback", testFallback},
 		{"records", testRecords},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
