@@ -103,11 +103,33 @@ type EdgeRate struct {
 	Total     uint64  `json:"total"` // since the start
 }
 
+// Guard is what the resilience patterns do at one place, beside letting requests pass.
+type Guard struct {
+	Name     string    `json:"name"`               // upstream, which is most often a service; listener and route for a rate
+	Breaker  string    `json:"breaker,omitempty"`  // open or half-open; "" when closed
+	Ejected  int       `json:"ejected,omitempty"`  // endpoints that are left alone for a while
+	Limit    int       `json:"limit,omitempty"`    // how many requests may be there at one time; 0 for any number
+	InFlight int       `json:"inFlight,omitempty"` // requests that count to Limit
+	Waiting  int       `json:"waiting,omitempty"`  // requests that wait for a place
+	Overload float64   `json:"overload,omitempty"` // 0 to 1
+	Budget   *float64  `json:"budget,omitempty"`   // what is left for repeats, 0 to 1, if anything has asked
+	Done     []Defence `json:"done,omitempty"`
+}
+
+// Defence is one thing that a guard did, and how often.
+type Defence struct {
+	What  string  `json:"what"`          // retried, not-retried, refused, ejected, fallback, hedged, injected, cache
+	Why   string  `json:"why,omitempty"` // of these, which: breaker, budget, cached, hit, ...
+	Rate  float64 `json:"rate"`          // per second, over the last 10 s
+	Total uint64  `json:"total"`         // since the start
+}
+
 // TopOut is the traffic of the moment, busiest first.
 type TopOut struct {
-	At    core.Time  `json:"at"`
-	Edges []EdgeRate `json:"edges"`         // those without a request in the last 10 s too, at rate 0
-	All   bool       `json:"all,omitempty"` // as asked: the text shows those too
+	At     core.Time  `json:"at"`
+	Edges  []EdgeRate `json:"edges"`            // those without a request in the last 10 s too, at rate 0
+	Guards []Guard    `json:"guards,omitempty"` // those that have ever done something, or stand otherwise than at rest
+	All    bool       `json:"all,omitempty"`    // as asked: the text shows those too
 }
 
 // TopIn asks for the traffic of the moment.

@@ -45,6 +45,7 @@ type Module struct {
 	ring   *hop.Ring
 	traces *traces
 	rates  *rates
+	guards *guards
 	logs   *logs
 	access budget // run owns it
 	lost   meter.Counters
@@ -60,7 +61,7 @@ func New(o Options) *Module {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Module{o: o, ring: hop.NewRing(0), traces: newTraces(), rates: newRates(o.Meters), logs: newLogs(o.Dir, o.Now)}
+	m := &Module{o: o, ring: hop.NewRing(0), traces: newTraces(), rates: newRates(o.Meters), guards: newGuards(o.Meters), logs: newLogs(o.Dir, o.Now)}
 	m.lost = o.Meters.Counter(meter.Desc{Name: "stoa_telemetry_dropped_total", Help: "Records that found a bound reached, by what they were.", Labels: []string{"what"}})
 	m.logs.lost = func(lines int) { m.lost.With("line").Add(uint64(lines)) }
 	return m
@@ -140,9 +141,15 @@ func (m *Module) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		m.rates.look(m.o.Now())
+		m.look(m.o.Now())
 		m.tell(n%window == 0)
 	}
+}
+
+// look reads the series of the proxy.
+func (m *Module) look(now time.Time) {
+	m.rates.look(now)
+	m.guards.look(now)
 }
 
 // Line keeps a line of output. It does not keep the slice.

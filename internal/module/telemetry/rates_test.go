@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"stoa/api/telemetry"
 	"stoa/internal/ground/meter"
 )
 
@@ -170,6 +171,53 @@ func TestAccessLogTellsWhatItLeavesOut(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// top tells what the resilience patterns do: over the last seconds, and how they stand.
+func TestTopTellsOfGuards(t *testing.T) {
+	reg, now := meter.New(), noon
+	m := New(Options{Meters: reg, Now: func() time.Time { return now }})
+	top := func(all bool) (out telemetry.TopOut, text string) {
+		seq, err := m.top(t.Context(), telemetry.TopIn{All: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for out, err = range seq {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		var b strings.Builder
+		printTop(&b, out)
+		return out, b.String()
+	}
+	if _, text := top(true); strings.Contains(text, "STATE") {
+		t.Errorf("of nothing:\n%s", text)
+	}
+	shed := reg.Counter(meter.Desc{Name: "stoa_proxy_shed_total", Labels: []string{"upstream", "why", "priority"}})
+	shed.With("stock", "breaker", "normal").Add(30)
+	shed.With("stock", "breaker", "high").Add(10)
+	reg.Counter(meter.Desc{Name: "stoa_proxy_retries_total", Labels: []string{"callee"}}).With("stock").Add(123)
+	reg.Counter(meter.Desc{Name: "stoa_proxy_rate_limited_total", Labels: []string{"listener", "route"}}).With("gateway", "web /").Add(5)
+	reg.Gauge(meter.Desc{Name: "stoa_proxy_breaker_state", Labels: []string{"upstream"}}).With("stock").Set(1)
+	reg.Gauge(meter.Desc{Name: "stoa_proxy_ejected_endpoints", Labels: []string{"upstream"}}).With("stock").Set(2)
+	reg.Gauge(meter.Desc{Name: "stoa_proxy_limit_requests", Labels: []string{"upstream"}}).With("calm").Set(20)
+	out, text := top(false)
+	for _, want := range []string{"stock          breaker open, 2 ejected  12.3/s retried, 4.0/s refused (breaker)", "gateway web /  -                        0.5/s refused"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("top lacks %q:\n%s", want, text)
+		}
+	}
+	if len(out.Guards) != 2 || strings.Contains(text, "calm") {
+		t.Errorf("who is at rest is shown:\n%s", text)
+	}
+	now = now.Add(time.Minute)
+	if _, text := top(false); strings.Contains(text, "refused") || !strings.Contains(text, "breaker open") {
+		t.Errorf("a minute later:\n%s", text)
+	}
+	if _, text := top(true); !strings.Contains(text, "0.0/s refused (breaker) [40]") {
+		t.Errorf("all, a minute later:\n%s", text)
+	}
 }
 
 func BenchmarkLook(b *testing.B) {

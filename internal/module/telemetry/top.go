@@ -20,8 +20,8 @@ func (m *Module) top(ctx context.Context, in telemetry.TopIn) (iter.Seq2[telemet
 		defer tick.Stop()
 		for {
 			now := m.o.Now()
-			m.rates.look(now)
-			if !yield(telemetry.TopOut{At: core.At(now), Edges: m.rates.all(now), All: in.All}, nil) || !in.Follow {
+			m.look(now)
+			if !yield(telemetry.TopOut{At: core.At(now), Edges: m.rates.all(now), Guards: m.guards.all(now), All: in.All}, nil) || !in.Follow {
 				return
 			}
 			select {
@@ -43,6 +43,7 @@ func printTop(w io.Writer, t telemetry.TopOut) {
 		idle++
 		return true
 	})
+	defer printGuards(w, t.Guards, t.All)
 	switch {
 	case len(t.Edges) == 0:
 		fmt.Fprintln(w, "No request yet.")
