@@ -291,6 +291,9 @@ func (r *request) more(uc *upConn, buf []byte) (int, error) {
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || r.c.gone.Load() {
 			return n, err
 		}
+		if r.spoiled() {
+			return 0, errCaller{r.upload.err}
+		}
 		now := time.Now()
 		if !end.IsZero() && !now.Before(end) {
 			return 0, err
@@ -303,6 +306,9 @@ func (r *request) more(uc *upConn, buf []byte) (int, error) {
 		uc.nc.SetReadDeadline(until)
 		if r.c.gone.Load() {
 			return 0, errCaller{errLeft}
+		}
+		if r.spoiled() { // between the two
+			return 0, errCaller{r.upload.err}
 		}
 	}
 }

@@ -73,6 +73,11 @@ func (c *conn) panicked(v any) {
 	if c.w == nil || c.w.x.P == nil {
 		return
 	}
+	defer func() {
+		if v := recover(); v != nil { // what broke the request breaks its refusal, too
+			c.s.o.Log.Error("panic in the proxy, again", "listener", c.s.o.Name, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
 	r := &c.w.one
 	f := c.w.x.Panicked(v)
 	if !r.begun && r.c != nil {

@@ -447,6 +447,9 @@ func (r *request) answerHead(uc *upConn) error {
 		if c.gone.Load() {
 			return errLeft
 		}
+		if r.spoiled() {
+			return r.upload.err
+		}
 		now = time.Now()
 		if !end.IsZero() && !now.Before(end) {
 			return err
@@ -473,8 +476,14 @@ func (r *request) answerHead(uc *upConn) error {
 		if c.gone.Load() || c.s.ctx.Err() != nil { // it left between the two
 			return errLeft
 		}
+		if r.spoiled() {
+			return r.upload.err
+		}
 	}
 }
+
+// spoiled says that the rest of the body is not sent, and no answer to be waited for.
+func (r *request) spoiled() bool { return r.upload != nil && r.upload.spoiled.Load() }
 
 // watch begins to watch the caller, if nothing else reads what it sends.
 func (r *request) watch(uc *upConn) {

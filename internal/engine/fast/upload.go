@@ -19,6 +19,7 @@ type upload struct {
 
 	sent    atomic.Bool // the last byte was read, and is being written
 	stopped atomic.Bool // the answer has ended: nothing more is sent
+	spoiled atomic.Bool // by the caller: the service waits in vain for the rest
 	done    chan struct{}
 
 	// The rest may be read when done is closed.
@@ -70,7 +71,7 @@ func (u *upload) run(held []byte) {
 			} else {
 				var err error
 				if pass, n, err = chunks.Next(in); err != nil {
-					u.err = err
+					u.spoil(err)
 					return
 				}
 				u.n = chunks.Data()
@@ -108,8 +109,7 @@ func (u *upload) run(held []byte) {
 		in = buf[:n]
 		if n > 0 {
 			if d := time.Since(began); u.edge && d > minRateFrom && float64(came) < minRate*d.Seconds() {
-				u.err = errSlowBody
-				u.uc.nc.SetReadDeadline(longAgo)
+				u.spoil(errSlowBody)
 				return
 			}
 			continue
@@ -121,8 +121,7 @@ func (u *upload) run(held []byte) {
 		switch {
 		case u.stopped.Load():
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			u.err = errSlowBody
-			u.uc.nc.SetReadDeadline(longAgo)
+			u.spoil(errSlowBody)
 		default:
 			if err == io.EOF {
 				u.err = io.ErrUnexpectedEOF
@@ -135,6 +134,13 @@ func (u *upload) run(held []byte) {
 }
 
 var errSlowBody = &h1.Error{Status: 408, Text: "the body of the request did not come in time"}
+
+// spoil ends the upload with err, and the wait for an answer with it.
+func (u *upload) spoil(err error) {
+	u.err = err
+	u.spoiled.Store(true)
+	u.uc.nc.SetReadDeadline(longAgo)
+}
 
 // discard reads a little of what nobody wants: closed with bytes unread, the answer
 // would be lost to a reset.
