@@ -129,8 +129,28 @@ func meter(ctx context.Context, tickets chan<- struct{}, every time.Duration) {
 // A tally counts what the customers saw.
 type tally struct {
 	mu                                          sync.Mutex
-	requests, errors, orders, declined, soldOut int             // since the start; guarded by mu
-	took                                        []time.Duration // since the last report; guarded by mu
+	requests, errors, orders, declined, soldOut int              // since the start; guarded by mu
+	took                                        []time.Duration  // since the last report; guarded by mu
+	kinds                                       [len(kinds)]kind // guarded by mu
+}
+
+// kinds are what customers ask for, from what the shop can do without to what it lives by.
+var kinds = [...]string{"pages", "browse", "cart", "checkout"}
+
+// The kinds, as indexes.
+const (
+	pages    = iota // the page and its pictures
+	browse          // products, and what is told of them
+	cart            // putting something into one
+	checkout        // ordering
+)
+
+// kind counts the requests of a kind. Good are those that got what they came for (a declined card
+// is an answer), shed those that the shop refused to spare itself, degraded the good ones that
+// said that something was missing.
+type kind struct {
+	asked, good, shed, degraded int // since the start
+	since                       int // good, since the last report
 }
 
 func (t *tally) add(f func(*tally)) {
@@ -152,6 +172,17 @@ func (t *tally) attrs() []any {
 		return t.took[min(len(t.took)-1, len(t.took)*p/100)].Round(100 * time.Microsecond).String()
 	}
 	a := []any{"requests", t.requests, "errors", t.errors, "orders", t.orders, "declined", t.declined, "soldOut", t.soldOut, "p50", share(50), "p99", share(99)}
+	for i := range t.kinds {
+		k := &t.kinds[i]
+		a = append(a, kinds[i], *k)
+		k.since = 0
+	}
 	t.took = t.took[:0]
 	return a
+}
+
+// LogValue shows what was counted, and good a second since the last report.
+func (k kind) LogValue() slog.Value {
+	return slog.GroupValue(slog.Int("asked", k.asked), slog.Int("good", k.good), slog.Int("shed", k.shed), slog.Int("degraded", k.degraded),
+		slog.Float64("goodput", float64(k.since)/reportEvery.Seconds()))
 }

@@ -162,11 +162,13 @@ func (v *visit) send(ctx context.Context, method, path string, in, out any) int 
 	if ctx.Err() != nil {
 		return 0
 	}
-	status := 599
+	status, degraded := 599, false
 	if err == nil {
 		status = resp.StatusCode
+		degraded = resp.Header.Get("Stoa-Fallback") != "" // the platform's word; the shop's own stands in the answer
 		b, rerr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 		resp.Body.Close()
+		degraded = degraded || bytes.Contains(b, []byte(`"degraded":`))
 		if rerr != nil || out != nil && status < 300 && json.Unmarshal(b, out) != nil {
 			status = 599
 		}
@@ -175,6 +177,35 @@ func (v *visit) send(ctx context.Context, method, path string, in, out any) int 
 	v.seen.add(func(t *tally) {
 		t.requests++
 		t.took = append(t.took, took)
+		t.kinds[kindOf(path)].count(status, degraded)
 	})
 	return status
+}
+
+// kindOf says what a path is for.
+func kindOf(path string) int {
+	switch {
+	case strings.HasPrefix(path, "/api/orders"):
+		return checkout
+	case strings.HasPrefix(path, "/api/cart"):
+		return cart
+	case path == "/" || strings.HasSuffix(path, ".svg"):
+		return pages
+	}
+	return browse
+}
+
+// count adds an answer.
+func (k *kind) count(status int, degraded bool) {
+	k.asked++
+	switch {
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		k.shed++
+	case status < 500:
+		k.good++
+		k.since++
+		if degraded {
+			k.degraded++
+		}
+	}
 }

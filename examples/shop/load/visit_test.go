@@ -150,7 +150,7 @@ func TestTally(t *testing.T) {
 		"[requests 100 errors 0 orders 0 declined 0 soldOut 0 p50 51ms p99 100ms]",
 		"[requests 100 errors 0 orders 0 declined 0 soldOut 0 p50 - p99 -]",
 	} {
-		if got := fmt.Sprint(seen.attrs()); got != want {
+		if got := fmt.Sprint(seen.attrs()[:14]); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
@@ -168,5 +168,36 @@ func TestDeclinedCards(t *testing.T) {
 	}
 	if n < visitors*9/100 || n > visitors*11/100 {
 		t.Errorf("%d of %d cards are declined", n, visitors)
+	}
+}
+
+// Each request is counted with what it was for, and good is what brought the customer on.
+func TestKinds(t *testing.T) {
+	var seen tally
+	for _, r := range []struct {
+		path     string
+		status   int
+		degraded bool
+	}{
+		{"/", 200, false}, {"/api/catalog/products/bowl/picture.svg", 503, false}, // pages
+		{"/api/catalog/products?q=oak", 200, false}, {"/bff/stock?skus=bowl", 200, true}, {"/bff/rates?country=GR&grams=1", 504, false}, // browse
+		{"/api/cart", 429, false},                                                                                                // cart
+		{"/api/orders", 201, false}, {"/api/orders", 402, false}, {"/api/orders", 599, false}, {"/api/orders/ord_1", 200, false}, // checkout
+	} {
+		seen.kinds[kindOf(r.path)].count(r.status, r.degraded)
+	}
+	for i, want := range []string{
+		"[asked=2 good=1 shed=1 degraded=0 goodput=0.1]",
+		"[asked=3 good=2 shed=0 degraded=1 goodput=0.2]",
+		"[asked=1 good=0 shed=1 degraded=0 goodput=0]",
+		"[asked=4 good=3 shed=0 degraded=0 goodput=0.3]",
+	} {
+		if got := seen.kinds[i].LogValue().String(); got != want {
+			t.Errorf("%s: %s, want %s", kinds[i], got, want)
+		}
+	}
+	seen.attrs()
+	if k := seen.kinds[checkout]; k.since != 0 || k.good != 3 {
+		t.Errorf("after a report: %+v, want what was counted, and none since", k)
 	}
 }

@@ -33,7 +33,8 @@ type Backend struct {
 
 // Handler serves
 //
-//	GET /bff/stock?skus=bowl,lamp           {"stock": {"bowl": 120, "lamp": 30}}
+//	GET /bff/stock?skus=bowl,lamp           {"stock": {"bowl": 120, "lamp": 30}}; without the warehouse
+//	                                        {"stock": {}, "degraded": "The warehouse does not answer."}
 //	GET /bff/rates?country=GR&grams=520     as shipping answers it
 func (b Backend) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -52,8 +53,10 @@ func (b Backend) stock(w http.ResponseWriter, r *http.Request) error {
 	}
 	stock, err := b.Stock.Available(r.Context(), skus)
 	if err != nil {
+		// The page shows the shelf without it, and says so. No error is answered: whoever sees one asks again.
 		b.Log.WarnContext(r.Context(), "stock not known", "err", err)
-		return serve.Fail(http.StatusServiceUnavailable, "unavailable", "The warehouse does not answer.")
+		serve.JSON(w, http.StatusOK, map[string]any{"stock": map[string]int{}, "degraded": "The warehouse does not answer."})
+		return nil
 	}
 	serve.JSON(w, http.StatusOK, map[string]any{"stock": stock})
 	return nil

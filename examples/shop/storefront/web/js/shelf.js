@@ -6,6 +6,8 @@ import * as cart from "./cart.js";
 
 const FEW = 10; // pieces; below this the number is told
 
+const UNKNOWN = "The warehouse does not answer at the moment, so we cannot say how many are left. Everything else works, and whoever orders is told.";
+
 // shelf is the front of the shop, with what was searched for.
 export function shelf({ query, left, go }) {
   const q = query.get("q") ?? "";
@@ -13,6 +15,7 @@ export function shelf({ query, left, go }) {
   const chips = h("div", { class: "chips", role: "group", "aria-label": "Category" });
   const grid = h("div", { class: "grid", "aria-busy": "true", "data-test": "product-grid" }, Array.from({ length: 8 }, ghost));
   const count = h("p", { class: "fine", role: "status", "data-test": "result-count" });
+  const note = h("p", { class: "note", role: "status", hidden: true, "data-test": "degraded" });
 
   const chip = (id, title, n) =>
     h("button", {
@@ -39,7 +42,7 @@ export function shelf({ query, left, go }) {
         return;
       }
       grid.replaceChildren(...found.map(card));
-      showStock(found.map((p) => p.sku), left);
+      showStock(found.map((p) => p.sku), left, note);
     } catch (err) {
       if (!left.aborted) grid.replaceWith(failed(err, () => go(location.pathname + location.search, { replace: true })));
     }
@@ -49,6 +52,7 @@ export function shelf({ query, left, go }) {
   return h("div", { class: "wide" },
     q ? h("h1", { class: "unseen" }, "Search") : hero(),
     h("div", { class: "bar" }, chips, count),
+    note,
     grid);
 }
 
@@ -84,21 +88,24 @@ function card(p) {
 const ghost = () =>
   h("article", { class: "card ghost", "aria-hidden": "true" }, h("div", { class: "picture" }), h("p", { class: "g1" }), h("p", { class: "g2" }));
 
-// showStock tells where little or nothing is left. The shop works without it.
-async function showStock(skus, left) {
+// showStock tells where little or nothing is left. The shop works without it, and says so in note.
+async function showStock(skus, left, note) {
+  let answer;
   try {
-    const stock = await api.stock(skus);
-    if (left.aborted) return;
-    for (const badge of document.querySelectorAll("[data-stock]")) {
-      const n = stock[badge.dataset.stock];
-      if (n == null) continue;
-      badge.hidden = n > FEW;
-      badge.textContent = n === 0 ? "Sold out" : `${n} left`;
-      badge.classList.toggle("out", n === 0);
-      if (n === 0) badge.closest(".card")?.querySelector(".add")?.setAttribute("disabled", "");
-    }
+    answer = await api.stock(skus);
   } catch {
-    // the warehouse does not answer; whoever orders will be told
+    answer = { stock: {}, degraded: true };
+  }
+  if (left.aborted) return;
+  note.hidden = !answer.degraded;
+  note.textContent = answer.degraded ? UNKNOWN : "";
+  for (const badge of document.querySelectorAll("[data-stock]")) {
+    const n = answer.stock[badge.dataset.stock];
+    if (n == null) continue;
+    badge.hidden = n > FEW;
+    badge.textContent = n === 0 ? "Sold out" : `${n} left`;
+    badge.classList.toggle("out", n === 0);
+    if (n === 0) badge.closest(".card")?.querySelector(".add")?.setAttribute("disabled", "");
   }
 }
 
@@ -141,15 +148,17 @@ export function product({ params: [sku], left, go }) {
           }, h("label", { for: "amount", class: "unseen" }, "Quantity"), amount, button),
           stock,
           h("dl", {}, p.details.map(([label, value]) => h("div", {}, h("dt", {}, label), h("dd", {}, value)))))));
-    try {
-      const n = (await api.stock([sku]))[sku];
-      if (left.aborted) return;
-      stock.textContent = n === 0 ? "Sold out. The next delivery may bring it." : n <= FEW ? `Only ${n} left` : "In stock, leaves tomorrow";
-      stock.classList.toggle("out", n === 0);
-      button.disabled = n === 0;
-    } catch {
-      stock.textContent = "";
+    const answer = await api.stock([sku]).catch(() => ({ stock: {}, degraded: true }));
+    if (left.aborted) return;
+    const n = answer.stock[sku];
+    if (answer.degraded || n == null) {
+      stock.dataset.test = "degraded";
+      stock.textContent = UNKNOWN;
+      return;
     }
+    stock.textContent = n === 0 ? "Sold out. The next delivery may bring it." : n <= FEW ? `Only ${n} left` : "In stock, leaves tomorrow";
+    stock.classList.toggle("out", n === 0);
+    button.disabled = n === 0;
   }
   load();
   return page;
