@@ -92,6 +92,7 @@ func (x *Exchange) decideFault() inject.Verdict {
 			kind = "abort"
 		}
 		x.P.marks.injected.With(x.Rec.Callee, kind).Add(1)
+		x.Sent = max(x.Sent, Maybe) // a delay that outlasts the deadline is held against the service, as its own would be
 	}
 	return v
 }
