@@ -99,7 +99,7 @@ func (p *Proxy) Call(ctx context.Context, caller, upstream string, req *http.Req
 	x.Rec.Status = resp.StatusCode
 	grpcStatus(resp.Header, &x.Rec)
 	removeHopByHop(resp.Header)
-	delete(resp.Header, "Stoa-Reason")
+	dropOwn(resp.Header)
 	x.EditAnswer(resp.Header)
 	resp.Request = req
 	resp.Body = &callBody{ReadCloser: resp.Body, end: func(n int64, err error) {

@@ -111,11 +111,7 @@ func requestHeaders(in *http.Request, l *flow.Listener) (h http.Header, bad stri
 		h["X-Forwarded-Proto"] = []string{proto}
 		h["X-Forwarded-Host"] = []string{in.Host}
 	} else {
-		for name := range h {
-			if len(name) > 5 && strings.EqualFold(name[:5], "Stoa-") {
-				delete(h, name)
-			}
-		}
+		dropOwn(h)
 	}
 	return h, bad
 }
@@ -152,6 +148,16 @@ func dropCookies(h http.Header, prefix string) {
 		delete(h, "Cookie")
 	case changed:
 		h["Cookie"] = kept
+	}
+}
+
+// dropOwn takes the fields away that only we may set, in a request and in an answer: who calls, why
+// we answered, and what else Stoa-* says.
+func dropOwn(h http.Header) {
+	for name := range h {
+		if len(name) > 5 && strings.EqualFold(name[:5], "Stoa-") {
+			delete(h, name)
+		}
 	}
 }
 

@@ -168,6 +168,9 @@ func (p *Proxy) Drained(ctx context.Context, endpointID string) error {
 	return p.plane.Drained(ctx, endpointID)
 }
 
+// Look sees to what is due without requests; see flow.Plane.Look.
+func (p *Proxy) Look() { p.plane.Look() }
+
 // SetFaults says which faults are injected from now on, in the place of those before; see
 // flow.Plane.SetFaults.
 func (p *Proxy) SetFaults(faults []inject.Fault) { p.plane.SetFaults(faults) }
@@ -194,6 +197,7 @@ func (p *Proxy) Run(ctx context.Context, ready func()) error {
 		select {
 		case <-tick.C:
 			p.openGates()
+			p.plane.Look()
 			continue
 		case <-ctx.Done():
 		}

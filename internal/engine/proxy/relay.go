@@ -21,7 +21,7 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 func (b *binding) relay(w http.ResponseWriter, r *http.Request, resp *http.Response, x *exchange, ctx context.Context) {
 	h := w.Header()
 	removeHopByHop(resp.Header)
-	delete(resp.Header, "Stoa-Reason") // only we may say why we answered
+	dropOwn(resp.Header)
 	for k, v := range resp.Header {
 		h[k] = v
 	}

@@ -34,7 +34,7 @@ func (b *binding) tunnel(w http.ResponseWriter, resp *http.Response, x *exchange
 	x.Rec.Status = resp.StatusCode
 	connection, upgrade := resp.Header["Connection"], resp.Header["Upgrade"]
 	removeHopByHop(resp.Header)
-	delete(resp.Header, "Stoa-Reason")
+	dropOwn(resp.Header)
 	x.EditAnswer(resp.Header)
 	resp.Header["Connection"], resp.Header["Upgrade"] = connection, upgrade
 	head := http.Response{StatusCode: resp.StatusCode, Status: resp.Status, ProtoMajor: 1, ProtoMinor: 1, Header: resp.Header}

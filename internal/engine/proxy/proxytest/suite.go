@@ -35,6 +35,7 @@ type Engine interface {
 	Bind(name string) (addr string, release func(), err error)
 	Run(ctx context.Context, ready func()) error
 	SetFaults([]inject.Fault)
+	Look()
 	Call(ctx context.Context, caller, upstream string, req *http.Request) (*http.Response, proxy.Outcome, error)
 	Gateways() []proxy.Gateway
 	GatewaysChanged() <-chan struct{}
@@ -74,6 +75,15 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"secure", testSecure},
 		{"faults", testFaults},
 		{"fallback", testFallback},
+		{"retry", testRetry},
+		{"balance", testBalance},
+		{"outliers", testOutliers},
+		{"breaker", testBreaker},
+		{"deadlines", testDeadlines},
+		{"limits", testLimits},
+		{"rates", testRates},
+		{"split", testSplit},
+		{"edits", testEdits},
 		{"records", testRecords},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
