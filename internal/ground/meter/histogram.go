@@ -36,6 +36,8 @@ type cellSet struct {
 type Histogram struct {
 	scale float64
 	sets  [histSets]atomic.Pointer[cellSet]
+
+	exemplars atomic.Pointer[exemplars] // nil until there is one
 }
 
 // Observe counts v: nanoseconds for a family in seconds (int64 of a time.Duration),

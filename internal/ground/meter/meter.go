@@ -266,6 +266,8 @@ type Sample struct {
 	Values []string // of the labels, in the same order
 	Value  float64  // counter and gauge
 	Dist   Dist     // histogram
+
+	hist *Histogram
 }
 
 // Label gives the value of a label, or "".
@@ -313,7 +315,7 @@ func (f *family) samples() iter.Seq[Sample] {
 			case s.gauge != nil:
 				v.Value = s.gauge.Value()
 			case s.hist != nil:
-				v.Dist = s.hist.Read()
+				v.Dist, v.hist = s.hist.Read(), s.hist
 			}
 			if !yield(v) {
 				return

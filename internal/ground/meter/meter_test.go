@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -158,6 +159,46 @@ func TestExpose(t *testing.T) {
 		if strings.Contains(b.String(), no) {
 			t.Errorf("exposition has %q in\n%s", no, b.String())
 		}
+	}
+}
+
+// OpenMetrics: counters by the name of their family, units, exemplars at the bucket of their
+// value, and an end.
+func TestExposeOpen(t *testing.T) {
+	r := New()
+	r.Counter(Desc{Name: "a_total", Help: `say "a"`, Labels: []string{"x"}}).With("1").Add(3)
+	r.Counter(Desc{Name: "odd", Help: "O."}).With().Add(1)
+	r.Histogram(Desc{Name: "b_bytes", Help: "B.", Unit: "bytes"}).With().Observe(65)
+	h := r.Histogram(Desc{Name: "d_seconds", Help: "D.", Unit: "seconds", Labels: []string{"k"}}).With("v")
+	at := time.UnixMilli(1_700_000_000_250)
+	for i, v := range []int64{1, 1 << 20, 1<<20 + 1, 1 << 40} {
+		h.Observe(v)
+		h.Exemplify(Exemplar{Value: v, Trace: fmt.Sprint("t", i), At: at})
+	}
+	h.Exemplify(Exemplar{Value: 1 << 20, Trace: "later", At: at.Add(time.Second)})
+	var b strings.Builder
+	if err := r.ExposeOpen(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"# HELP a say \\\"a\\\"\n# TYPE a counter\na_total{x=\"1\"} 3\n",
+		"# TYPE odd unknown\nodd 1\n",
+		"# TYPE b_bytes histogram\n# UNIT b_bytes bytes\nb_bytes_bucket{le=\"64.0\"} 0\nb_bytes_bucket{le=\"128.0\"} 1\n",
+		"d_seconds_bucket{k=\"v\",le=\"6.5536e-05\"} 1 # {trace_id=\"t0\"} 1e-09 1700000000.250\n",
+		"d_seconds_bucket{k=\"v\",le=\"0.001048576\"} 2 # {trace_id=\"later\"} 0.001048576 1700000001.250\n",
+		"d_seconds_bucket{k=\"v\",le=\"0.002097152\"} 3 # {trace_id=\"t2\"} 0.001048577 1700000000.250\n",
+		"d_seconds_bucket{k=\"v\",le=\"+Inf\"} 4 # {trace_id=\"t3\"} 1099.511627776 1700000000.250\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("exposition lacks %q in\n%s", want, b.String())
+		}
+	}
+	if !strings.HasSuffix(b.String(), "\n# EOF\n") {
+		t.Error("no # EOF at the end")
+	}
+	b.Reset()
+	if err := r.Expose(&b); err != nil || strings.Contains(b.String(), "trace_id") || strings.Contains(b.String(), "EOF") {
+		t.Errorf("%v: the old format has what is OpenMetrics'", err)
 	}
 }
 

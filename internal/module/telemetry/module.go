@@ -76,17 +76,12 @@ func (m *Module) Declare(c *host.Catalog) {
 	host.Handle(c, telemetry.TraceOp, m.trace, printTrace)
 	host.Handle(c, telemetry.TracesOp, m.list, printTraces)
 	host.Follow(c, telemetry.TopOp, m.top, printTop)
-	c.Endpoint("GET /metrics", "Prometheus exposition of Stoa and of what passes through it", http.HandlerFunc(m.expose))
+	c.Endpoint("GET /metrics", "Prometheus exposition of Stoa and of what passes through it; OpenMetrics with exemplars for who accepts it", http.HandlerFunc(m.expose))
 	c.Part(life.Part{Name: "telemetry", Run: m.run})
 }
 
 // Sink takes the hops of the proxy.
 func (m *Module) Sink() hop.Sink { return m.ring }
-
-func (m *Module) expose(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_ = m.o.Meters.Expose(w) // the caller has gone
-}
 
 // The names under which lines are kept that are no service's. No service may have them.
 const (
@@ -128,6 +123,7 @@ func (m *Module) keep(r *hop.Record) {
 		r.Path, r.Error = m.o.Hide(r.Path), m.o.Hide(r.Error)
 	}
 	m.traces.add(r)
+	m.rates.exemplify(r)
 	m.accessed(r)
 }
 
