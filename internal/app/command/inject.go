@@ -35,7 +35,7 @@ func injectFault(ctx context.Context, s *cli.Session, in api.FaultIn) error {
 		return err
 	}
 	if status.Mode == app.ModeServer && !s.Yes {
-		what := fmt.Sprintf("%s runs under stoa server (%d services, gateway %s)", status.System, len(status.Services), status.Gateway)
+		what := fmt.Sprintf("%s runs under stoa server (%s)", status.System, count(len(status.Services), "service"))
 		if !s.StdinTTY || !s.StderrTTY || s.JSON {
 			return fault.New(fault.Denied, "service/"+in.Service, "%s, and nobody is there to ask, so nothing was injected", what).WithHint("Pass --yes if whoever uses it may meet the fault.")
 		}
