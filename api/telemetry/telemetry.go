@@ -30,7 +30,8 @@ type LogsIn struct {
 	Access  bool          `json:"access,omitempty" flag:"access" help:"the access log too: one line for each request and hop"`
 }
 
-// Span is one hop of a trace.
+// Span is one hop of a trace. Kind, Name and Attributes say it in the words of OpenTelemetry's
+// semantic conventions; docs/formats/spans.md lists them.
 type Span struct {
 	SpanID         string    `json:"spanId"`
 	ParentID       string    `json:"parentId,omitempty"`
@@ -38,17 +39,30 @@ type Span struct {
 	Callee         string    `json:"callee"`
 	Route          string    `json:"route,omitempty"`
 	Method         string    `json:"method"`
+	Host           string    `json:"host,omitempty"` // as the caller said, with its port
 	Path           string    `json:"path"`
 	Protocol       string    `json:"protocol"`
 	Status         int       `json:"status"`
 	GRPCStatus     string    `json:"grpcStatus,omitempty"`
 	Start          core.Time `json:"start"`
 	DurationMicros int64     `json:"durationMicros"`
-	Endpoint       string    `json:"endpoint,omitempty"`
-	Reason         string    `json:"reason,omitempty"` // why the proxy answered by itself
+	HeadMicros     int64     `json:"headMicros,omitempty"` // until the answer's first byte
+	HeldMicros     int64     `json:"heldMicros,omitempty"` // of it, waiting for an endpoint to become ready
+	Endpoint       string    `json:"endpoint,omitempty"`   // host:port
+	Instance       string    `json:"instance,omitempty"`
+	Attempts       int       `json:"attempts,omitempty"`      // connections on which the request was begun
+	RequestBytes   int64     `json:"requestBytes,omitempty"`  // of body, from the caller
+	ResponseBytes  int64     `json:"responseBytes,omitempty"` // of body, to it
+	Reason         string    `json:"reason,omitempty"`        // why the proxy answered by itself
+	Fallback       string    `json:"fallback,omitempty"`      // what stood in for a failure
+	Fault          string    `json:"fault,omitempty"`         // id of the injected fault that it met
 	Error          string    `json:"error,omitempty"`
 	Depth          int       `json:"depth"`        // of the tree, 0 for the root
 	OffsetMicros   int64     `json:"offsetMicros"` // from the start of the trace
+
+	Kind       string         `json:"kind,omitempty"`       // server for a call from outside, else client
+	Name       string         `json:"name,omitempty"`       // of few values: method and route, or the method of gRPC
+	Attributes map[string]any `json:"attributes,omitempty"` // strings and integers
 }
 
 // Trace is the hops of one request from outside, in the order of the tree.

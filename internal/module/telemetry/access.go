@@ -114,6 +114,9 @@ func accessLine(r *hop.Record) telemetry.Line {
 	if r.Reason != "" {
 		l.Text += " (" + string(r.Reason) + ")"
 	}
+	if r.Fallback != "" {
+		l.Text += " (fallback " + r.Fallback + ")"
+	}
 	if r.Callee == "" {
 		l.Service = gatewayName
 	}

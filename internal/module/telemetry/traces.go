@@ -66,9 +66,11 @@ func (t *traces) add(r *hop.Record) {
 
 func span(r *hop.Record) telemetry.Span {
 	s := telemetry.Span{
-		SpanID: r.Span.String(), Caller: r.Caller, Callee: r.Callee, Route: r.Route, Method: r.Method, Path: r.Path,
+		SpanID: r.Span.String(), Caller: r.Caller, Callee: r.Callee, Route: r.Route, Method: r.Method, Host: r.Host, Path: r.Path,
 		Protocol: r.Protocol, Status: r.Status, Start: core.Time{Time: r.Start.UTC()}, DurationMicros: r.Duration.Microseconds(),
-		Endpoint: r.Address, Reason: string(r.Reason), Error: r.Error,
+		HeadMicros: r.Head.Microseconds(), HeldMicros: r.Held.Microseconds(), Endpoint: r.Address, Instance: r.Instance,
+		Attempts: r.Attempts, RequestBytes: r.In, ResponseBytes: r.Out, Reason: string(r.Reason), Fallback: r.Fallback,
+		Fault: r.Injected, Error: r.Error,
 	}
 	if !r.Parent.IsZero() {
 		s.ParentID = r.Parent.String()
@@ -196,6 +198,9 @@ func (m *Module) trace(ctx context.Context, in telemetry.TraceIn) (telemetry.Tra
 	}
 	t := telemetry.Trace{ID: id, Spans: tree(spans)}
 	t.Start, t.DurationMicros = length(t.Spans)
+	for i := range t.Spans {
+		describe(&t.Spans[i])
+	}
 	lines, _, _, err := m.logs.past(ctx, choice{trace: id, tail: 200})
 	if err != nil {
 		return t, err
@@ -262,6 +267,9 @@ func printTrace(w io.Writer, t telemetry.Trace) {
 		}
 		if s.Reason != "" {
 			status += " (" + s.Reason + ")"
+		}
+		if s.Fallback != "" {
+			status += " (fallback " + s.Fallback + ")"
 		}
 		fmt.Fprintf(tw, "%s%s -> %s\t%s %s\t%s\t%s\t%s\n", strings.Repeat("  ", s.Depth), from, s.Callee, clean(s.Method), clean(s.Path), clean(status), micros(s.DurationMicros), bar(s, t.DurationMicros))
 	}
