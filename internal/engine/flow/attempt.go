@@ -234,6 +234,7 @@ type AnswerHead struct {
 	Untouched   bool
 	Safe        bool
 	ContentType string
+	Length      int64 // of the body; -1: not known
 	RetryAfter  string
 	Pushback    string // grpc-retry-pushback-ms
 	NoRetry     bool   // Stoa-Retry: no
@@ -272,11 +273,18 @@ func (x *Exchange) Answered(a AnswerHead) (again bool, pause time.Duration) {
 		}
 		x.tell = v.Tell
 	}
-	if a.Status == 101 || isStream(a.ContentType) {
+	switch {
+	case a.Status == 101 || isStream(a.ContentType):
 		x.streams(a)
+	case !x.bounded && (a.Length < 0 || a.Length > shortBody):
+		x.deadline, x.quiet = deadline.Never, x.policy.quiet
 	}
 	return false, 0
 }
+
+// shortBody is the length of a body to which a total that is a default applies, too: it passes
+// at once.
+const shortBody = 64 << 10
 
 // ofGRPC is what a grpc-status says of the endpoint.
 func ofGRPC(status int) outlier.Result {

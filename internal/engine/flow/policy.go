@@ -14,6 +14,7 @@ import (
 // policy is how the calls of a route are carried, compiled. It never changes.
 type policy struct {
 	total    time.Duration // deadline.None: none
+	declared bool          // total is, and is no default: it holds for all of an answer
 	quiet    time.Duration // of a stream; 0: none
 	retry    *retry.Policy
 	rates    []*rateLimit
@@ -47,7 +48,7 @@ var never = &policy{total: none, retry: retry.Config{Attempts: 1}.Compile()}
 // its rates.
 func compilePolicy(r *route.Rule, c snapshot.Policy, spent func(i int) *spending) *policy {
 	p := &policy{
-		total: c.Deadline.Route(), retry: c.Retry.Compile(), priority: c.Priority, cohort: sourceOf(c.Cohort),
+		total: c.Deadline.Route(), declared: c.Deadline.Total != 0 || r.Timeout > 0, retry: c.Retry.Compile(), priority: c.Priority, cohort: sourceOf(c.Cohort),
 	}
 	if r.Timeout > 0 {
 		p.total = r.Timeout

@@ -44,6 +44,7 @@ func (x *Exchange) resolve() {
 		x.grpcTold = told.GRPC != ""
 	}
 	x.short = caller < p.total
+	x.bounded = p.declared || caller != none
 	x.deadline = deadline.At(x.now, deadline.Effective(p.total, caller))
 }
 
@@ -92,8 +93,28 @@ func (x *Exchange) cohort() uint32 {
 	return binary.BigEndian.Uint32(x.Rec.Trace[12:])
 }
 
+// Bounded says whether the total was declared, or told by the caller. One that is a default is
+// only the time in which an answer must begin once the request has been sent: bodies that take
+// longer to pass are bound by the time without traffic.
+func (x *Exchange) Bounded() bool { return x.bounded }
+
+// Uploaded notes that the last byte of a body was sent: a total that is a default begins here.
+func (x *Exchange) Uploaded() {
+	if !x.bounded && x.deadline != deadline.Never && x.policy.total != none {
+		x.deadline = deadline.At(Now(), x.policy.total)
+	}
+}
+
+// Total is the time for the request, as long as nothing of it has passed; none is negative.
+func (x *Exchange) Total() time.Duration {
+	if x.policy.total == none {
+		return -1
+	}
+	return x.policy.total
+}
+
 // Deadline is when the time for the request runs out; zero for never. A stream has none once
-// its head has come: see Quiet.
+// its head has come: see Quiet. Nor has a long body, if the total is a default: see Bounded.
 func (x *Exchange) Deadline() time.Time { return timeOf(x.deadline) }
 
 // TryDeadline is when the time for the attempt that was begun last runs out, zero for never:

@@ -72,7 +72,7 @@ type Fault struct {
 }
 
 // Outside is the caller of what comes through the gateway.
-const Outside = "outside"
+const Outside = "gateway"
 
 // Check reports what is wrong with f at now (ns since 1970), each with the path of its field.
 func (f Fault) Check(now int64, bad func(path, text, hint string)) {
