@@ -75,6 +75,8 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"secure", testSecure},
 		{"faults", testFaults},
 		{"fallback", testFallback},
+		{"cache", testCache},
+		{"coalesce", testCoalesce},
 		{"retry", testRetry},
 		{"balance", testBalance},
 		{"outliers", testOutliers},
