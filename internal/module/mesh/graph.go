@@ -49,7 +49,11 @@ func draw(state core.State) mesh.Graph {
 		n := mesh.Node{Name: doc.Name, Context: doc.Context, Form: form(run)}
 		for _, e := range gateway.ExposeSection.Of(doc) {
 			n.Exposed = append(n.Exposed, e.Host+e.Path)
-			g.Edges = append(g.Edges, mesh.Edge{From: "gateway", To: doc.Name, Protocol: workload.HTTP})
+			for _, to := range leadsTo(doc.Name, e) {
+				if edge := (mesh.Edge{From: "gateway", To: to, Protocol: workload.HTTP}); !slices.Contains(g.Edges, edge) {
+					g.Edges = append(g.Edges, edge)
+				}
+			}
 		}
 		for _, s := range stores.StoresSection.Of(doc) {
 			n.Stores = append(n.Stores, s.Name+" "+s.Engine)
@@ -67,6 +71,27 @@ func draw(state core.State) mesh.Graph {
 	}
 	g.Edges = slices.CompactFunc(g.Edges, func(a, b mesh.Edge) bool { return a == b })
 	return g
+}
+
+// leadsTo gives the services that requests of a path of the gateway come to.
+func leadsTo(service string, e gateway.Expose) []string {
+	if e.Redirect != nil {
+		return nil
+	}
+	to := []string{service}
+	if e.Split != nil {
+		to = nil
+	}
+	for _, s := range e.Split {
+		to = append(to, s.Service)
+	}
+	if e.Mirror != nil {
+		to = append(to, e.Mirror.Service)
+	}
+	if e.Fallback != nil && e.Fallback.Service != "" {
+		to = append(to, e.Fallback.Service)
+	}
+	return to
 }
 
 func form(r workload.Run) string {

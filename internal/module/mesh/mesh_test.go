@@ -276,6 +276,22 @@ func TestEffects(t *testing.T) {
 	}
 }
 
+// The gateway leads to all to which a path's requests come, and to nobody by a redirect.
+func TestGraphOfTheGateway(t *testing.T) {
+	g := draw(state(
+		doc("a", "", "run", goProgram, "expose", `[{"path":"/"},{"path":"/x","split":[{"service":"b","weight":1},{"service":"a","weight":1}],"mirror":{"service":"c","percent":1}},{"path":"/y","fallback":{"service":"d"}}]`),
+		doc("b", "", "run", goProgram), doc("c", "", "run", goProgram), doc("d", "", "run", goProgram),
+		doc("e", "", "run", goProgram, "expose", `[{"path":"/old","redirect":{"to":"/"}}]`),
+	))
+	var got []string
+	for _, e := range g.Edges {
+		got = append(got, e.From+">"+e.To)
+	}
+	if want := []string{"gateway>a", "gateway>b", "gateway>c", "gateway>d"}; !slices.Equal(got, want) {
+		t.Errorf("edges %q, want %q", got, want)
+	}
+}
+
 // The drawing holds every service, whatever it is called and whether its context keeps a map.
 func TestGraph(t *testing.T) {
 	g := draw(state(
