@@ -22,6 +22,7 @@ type exchange struct {
 	flow.Exchange
 	p    *Proxy
 	conn net.Conn   // of the last attempt
+	shut bool       // the caller's connection is out of step after this: HTTP/1.1 only
 	memo *flow.Memo // of a route that keeps answers; nil: it does not
 
 	early func(code int, h textproto.MIMEHeader) // takes 1xx answers; nil: dropped
@@ -48,7 +49,7 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 		before := x.Sent
 		resp, a, err := x.attempt(out, e, body, length, n > 0)
 		if err == nil {
-			head := flow.AnswerHead{Status: resp.StatusCode, GRPC: -1, Untouched: !body.gone.Load(), Safe: safe,
+			head := flow.AnswerHead{Status: resp.StatusCode, GRPC: -1, Length: resp.ContentLength, Untouched: !body.gone.Load(), Safe: safe,
 				ContentType: resp.Header.Get("Content-Type"), RetryAfter: resp.Header.Get("Retry-After"),
 				Pushback: resp.Header.Get("Grpc-Retry-Pushback-Ms"), NoRetry: resp.Header.Get("Stoa-Retry") == "no"}
 			if v := resp.Header["Grpc-Status"]; len(v) == 1 {
@@ -71,6 +72,10 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 		if ctx.Err() != nil {
 			f := flow.Gone(ctx, x.Up)
 			f.Err = err
+			return nil, f
+		}
+		if f := body.refusal(); f != nil {
+			a.body.seal()
 			return nil, f
 		}
 		unread := a.body.seal()

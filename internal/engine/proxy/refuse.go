@@ -18,6 +18,9 @@ func (x *exchange) refuse(w http.ResponseWriter, r *http.Request, f *flow.Refusa
 	if a.Body != nil {
 		h.Set("Content-Length", strconv.Itoa(len(a.Body)))
 	}
+	if x.shut {
+		h.Set("Connection", "close")
+	}
 	w.WriteHeader(a.Status)
 	if a.Body != nil && r.Method != http.MethodHead {
 		n, _ := w.Write(a.Body)

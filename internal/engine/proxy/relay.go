@@ -40,6 +40,9 @@ func (b *binding) relay(w http.ResponseWriter, r *http.Request, resp *http.Respo
 			delete(h, "Content-Length") // trailers need chunks there
 		}
 	}
+	if x.shut {
+		h["Connection"] = []string{"close"}
+	}
 	x.EditAnswer(h)
 	grpcStatus(resp.Header, &x.Rec)
 	x.Rec.Status = resp.StatusCode

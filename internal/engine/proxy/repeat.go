@@ -3,10 +3,13 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 
+	"stoa/internal/engine/flow"
+	"stoa/internal/engine/hop"
 	"stoa/internal/engine/snapshot"
 )
 
@@ -22,6 +25,8 @@ type requestBody struct {
 	n      atomic.Int64  // bytes read of from
 	gone   atomic.Bool   // more was read than is kept: it cannot be sent again
 	passed atomic.Pointer[func()]
+	over   atomic.Bool           // all of it was read
+	broken atomic.Pointer[error] // what the caller did wrong; nil: nothing
 
 	mu   sync.Mutex // held while from is read
 	kept []byte     // guarded by mu
@@ -74,6 +79,13 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 		b.kept = append(b.kept, p[:n]...)
 	}
 	b.err = err
+	switch err {
+	case nil:
+	case io.EOF:
+		b.over.Store(true)
+	default:
+		b.broken.Store(&err)
+	}
 	if passed := b.passed.Load(); passed != nil {
 		(*passed)()
 	}
@@ -90,6 +102,23 @@ func (a *attemptBody) seal() bool {
 	}
 	a.sealed.Store(true)
 	return !a.read.Load()
+}
+
+// refusal is the answer to a body that the caller broke, which is no fault of the service; nil
+// if it did not.
+func (b *requestBody) refusal() *flow.Refusal {
+	err := b.broken.Load()
+	if err == nil {
+		return nil
+	}
+	var op *net.OpError
+	switch {
+	case timedOut(*err):
+		return &flow.Refusal{Reason: hop.BadRequest, Status: 408, Text: "the body of the request did not come in time"}
+	case errors.Is(*err, io.ErrUnexpectedEOF), errors.As(*err, &op):
+		return flow.Left(*err)
+	}
+	return &flow.Refusal{Reason: hop.BadRequest, Status: 400, Text: "the body of the request is malformed", Err: *err}
 }
 
 // emptyBody ends at once.

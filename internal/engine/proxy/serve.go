@@ -111,9 +111,23 @@ func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *fl
 func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h http.Header, target, query string, force bool) *flow.Refusal {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
+	body := &requestBody{}
+	if r.ContentLength != 0 {
+		body.from = r.Body
+	}
 	timer := func() bool { return false } // stops it
 	if d := x.Deadline(); !d.IsZero() {
-		timer = time.AfterFunc(time.Until(d), func() { cancel(flow.ErrDeadline) }).Stop
+		var t *time.Timer
+		set := make(chan struct{})
+		t = time.AfterFunc(time.Until(d), func() {
+			if <-set; !x.Bounded() && body.from != nil && !body.over.Load() {
+				t.Reset(x.Total()) // it begins when all was sent; an upload that stalls is ended by itself
+				return
+			}
+			cancel(flow.ErrDeadline)
+		})
+		close(set)
+		timer = t.Stop
 		defer timer()
 	}
 	if x.Remembers() && upgradeOf(r.Header) == "" {
@@ -143,9 +157,7 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h
 			h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{upgrade}
 		}
 	}
-	body := &requestBody{}
-	if r.ContentLength != 0 {
-		body.from = r.Body
+	if body.from != nil {
 		out.Trailer = r.Trailer
 	}
 	control := http.NewResponseController(w)
@@ -171,8 +183,11 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h
 	}
 	x.Rec.In = body.n.Load()
 	if f != nil {
+		x.shut = r.ProtoMajor == 1 && body.broken.Load() != nil
 		return f
 	}
+	// net/http's server would look for the next request wherever a broken body left it.
+	x.shut = r.ProtoMajor == 1 && body.from != nil && !body.over.Load()
 	defer resp.Body.Close()
 	if x.Deadline().IsZero() { // it became a stream, which has no total
 		timer()
