@@ -86,7 +86,11 @@ func (x *Exchange) decideFault() inject.Verdict {
 	v := rules.(*inject.Rules).Decide(now, caller, x.Rec.Route, header, rand.Uint64())
 	if v.Injected() {
 		x.Rec.Injected = v.ID
-		x.Mark("Stoa-Injected", v.ID)
+		name := v.ID
+		if !x.candid() {
+			name = "yes" // a name may tell of a service
+		}
+		x.Mark("Stoa-Injected", name)
 		kind := "delay"
 		if v.Abort != 0 {
 			kind = "abort"
@@ -115,7 +119,10 @@ func (x *Exchange) Met(v Fault, contentType string, untouched, safe bool) (again
 	if again, pause = x.Answered(a); again {
 		return true, pause, nil, nil
 	}
-	text := fmt.Sprintf("%d: injected by fault %s", v.abort, v.id)
+	text := fmt.Sprintf("%d: an injected fault", v.abort)
+	if x.candid() {
+		text = fmt.Sprintf("%d: injected by fault %s", v.abort, v.id)
+	}
 	if grpc {
 		g = given(200, "application/grpc", "", true)
 		g.Fields = cache.Fields{{Name: "Content-Type", Value: "application/grpc"},

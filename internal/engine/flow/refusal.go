@@ -99,6 +99,9 @@ func (f *Refusal) outside() *Refusal {
 	return &told
 }
 
+// candid says whether the caller is told of services.
+func (x *Exchange) candid() bool { return !x.Edge || x.P.o.Candid }
+
 // Answer is a refusal as it is told.
 type Answer struct {
 	Status int
@@ -115,7 +118,7 @@ func (x *Exchange) Refuse(f *Refusal, contentType, accept string) Answer {
 	if f.Location != "" {
 		return Answer{Status: f.Status, Fields: append([][2]string{{"Location", f.Location}}, x.Marks...)}
 	}
-	if x.Edge && !x.P.o.Candid {
+	if !x.candid() {
 		f = f.outside()
 	}
 	a := Answer{Status: f.Status, Fields: append([][2]string{{"Stoa-Reason", string(f.Reason)}}, x.Marks...)}
