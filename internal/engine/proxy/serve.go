@@ -189,6 +189,9 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h
 	// net/http's server would look for the next request wherever a broken body left it.
 	x.shut = r.ProtoMajor == 1 && body.from != nil && !body.over.Load()
 	defer resp.Body.Close()
+	if c := resp.StatusCode; c > 999 || c < 200 && c != http.StatusSwitchingProtocols {
+		return &flow.Refusal{Reason: hop.BadAnswer, Status: 502, Text: x.Up.Service + " answered with a status that is none"} // net/http takes 099 and +20
+	}
 	if x.Deadline().IsZero() { // it became a stream, which has no total
 		timer()
 	}
