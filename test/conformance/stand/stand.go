@@ -46,12 +46,19 @@ func (s *Stand) TLS(protocols ...string) *tls.Config {
 	return &tls.Config{RootCAs: s.Roots, ServerName: "localhost", NextProtos: protocols}
 }
 
-// Open starts a proxy of the engine before the service at address, which speaks p.
-func Open(t testing.TB, engine proxy.Engine, p snapshot.Protocol, address string) *Stand {
+// Open starts a proxy of the engine before the service at address, which speaks p. For each
+// of more the service stands there once again, below /more/: what one learns of it, or holds
+// against it, the others do not.
+func Open(t testing.TB, engine proxy.Engine, p snapshot.Protocol, address string, more ...string) *Stand {
 	t.Helper()
 	keys := t.TempDir()
 	px := proxy.New(proxy.Options{Engine: engine, Keys: keys, Drain: time.Second})
 	all := []route.Rule{{Name: "all", Path: "/", Upstream: "svc"}}
+	upstreams := map[string]snapshot.Upstream{"svc": {Protocol: p}}
+	for _, name := range more {
+		all = append(all, route.Rule{Name: name, Path: "/" + name + "/", Upstream: name})
+		upstreams[name] = snapshot.Upstream{Protocol: p}
+	}
 	err := px.Swap(&snapshot.Snapshot{
 		Version: snapshot.Version{Revision: 1, Serial: 1},
 		Listeners: map[string]snapshot.Listener{
@@ -59,12 +66,14 @@ func Open(t testing.TB, engine proxy.Engine, p snapshot.Protocol, address string
 			"gateway":        {Protocol: snapshot.HTTP, Routes: all, Address: "127.0.0.1:0"},
 			"gateway:secure": {Protocol: snapshot.HTTP, Routes: all, Address: "127.0.0.1:0", TLS: &certs.Config{Dev: true}},
 		},
-		Upstreams: map[string]snapshot.Upstream{"svc": {Protocol: p}},
+		Upstreams: upstreams,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	px.SetEndpoints("svc", []snapshot.Endpoint{{ID: "svc-1", Address: address, Instance: "svc-1"}})
+	for name := range upstreams {
+		px.SetEndpoints(name, []snapshot.Endpoint{{ID: name + "-1", Address: address, Instance: name + "-1"}})
+	}
 
 	s := &Stand{}
 	mesh, release, err := px.Bind("web>svc")
