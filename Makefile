@@ -60,6 +60,9 @@ vuln: ## known vulnerabilities, where the database can be reached
 bench: bin/stoa ## every figure of bench/RESULTS.md
 	./bench/run
 
+bench-overload: bin/stoa ## the shop at five times the load that it can serve, on an otherwise calm machine
+	./bench/run -only overload
+
 bench-proxy: ## the data plane beside its peers, on an otherwise calm machine: the rest of bench/RESULTS.md
 	./bench/proxy/run
 
@@ -69,4 +72,4 @@ clean:
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 16
 
-.PHONY: build test setup first-build check unit conformance shop stories browser test-long generate vuln bench bench-proxy clean help FORCE
+.PHONY: build test setup first-build check unit conformance shop stories browser test-long generate vuln bench bench-overload bench-proxy clean help FORCE

@@ -43,7 +43,7 @@ func main() {
 		name string
 		run  func()
 	}{
-		{"shop", b.shop}, {"change", b.change}, {"plan", b.plan}, {"journal", b.journal}, {"first build", b.firstBuild},
+		{"shop", b.shop}, {"change", b.change}, {"plan", b.plan}, {"journal", b.journal}, {"overload", b.overload}, {"first build", b.firstBuild},
 	} {
 		if ok, err := regexp.MatchString(*only, m.name); err != nil || !ok {
 			continue
