@@ -173,7 +173,7 @@ func (r *request) serve() *flow.Refusal {
 			return f
 		}
 	}
-	wait, f := x.Admit(nil)
+	wait, f := x.Admit(flow.AtOnce)
 	if wait {
 		ctx, stop := c.watched(x.Deadline(), flow.ErrDeadline)
 		_, f = x.Admit(ctx)
@@ -217,7 +217,7 @@ func (r *request) serve() *flow.Refusal {
 				}
 				continue
 			}
-			e.Connected()
+			x.Connected()
 		}
 		x.Begun()
 		again, f := r.attempt(e, p, uc, safe)
@@ -229,7 +229,7 @@ func (r *request) serve() *flow.Refusal {
 
 // take gives an endpoint, and watches the caller if that takes a while.
 func (r *request) take() (*flow.Endpoint, *flow.Refusal) {
-	e, f := r.x.Take(nil)
+	e, f := r.x.Take(flow.AtOnce)
 	if e != nil || f != nil {
 		return e, f
 	}
@@ -289,7 +289,7 @@ func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (aga
 		return r.failed(uc, reused, safe, err)
 	}
 	resp := &w.resp
-	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Untouched: r.whole, Safe: safe}
+	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Length: resp.ContentLength, Untouched: r.whole, Safe: safe}
 	r.advice(&a, w.up[w.ur:w.uw])
 	if again, pause := x.Answered(a); again {
 		uc.nc.Close()
@@ -380,6 +380,10 @@ func (r *request) answerHead(uc *upConn) error {
 	c, x, w := r.c, r.x, r.c.w
 	now := time.Now()
 	end := x.TryDeadline() // of everything
+	uploading := !r.whole && !x.Bounded()
+	if uploading {
+		end = time.Time{} // begins when all was sent; an upload that stalls is ended by itself
+	}
 	if head := x.Up.Head; head > 0 {
 		if by := now.Add(head); end.IsZero() || by.Before(end) {
 			end = by
@@ -451,6 +455,11 @@ func (r *request) answerHead(uc *upConn) error {
 			return r.upload.err
 		}
 		now = time.Now()
+		if uploading && r.upload != nil && r.upload.over() {
+			uploading = false
+			x.Uploaded()
+			end = x.TryDeadline()
+		}
 		if !end.IsZero() && !now.Before(end) {
 			return err
 		}

@@ -28,7 +28,7 @@ func (x *Exchange) MayRetry(safe bool) bool { return safe || x.policy.retry.Unsa
 // verdict to try again gives back. It waits until one is ready or the hold is over;
 // ctx may be nil, then nil and no refusal say that there would be a wait.
 func (x *Exchange) Take(ctx context.Context) (*Endpoint, *Refusal) {
-	if x.attempts++; x.attempts > 1 || x.now == 0 {
+	if x.attempts++; x.attempts > 1 || x.now == 0 || x.P.Faulty() { // a fault may have held it
 		x.now = Now()
 	}
 	if f := x.late(x.now); f != nil {
@@ -390,11 +390,17 @@ func (x *Exchange) onlyRefused(now int64) bool {
 	return i < 0
 }
 
-// Begun notes that the request was begun on a connection.
+// Connected notes that a connection was made for the attempt.
+func (x *Exchange) Connected() {
+	x.now = Now()
+	x.held.member.Connected()
+}
+
+// Begun notes that the request was begun on a connection, right after Take or Connected.
 func (x *Exchange) Begun() {
 	x.Rec.Attempts++
 	x.Sent = max(x.Sent, Maybe)
-	x.began, x.headAt, x.reported = Now(), 0, false
+	x.began, x.headAt, x.reported = x.now, 0, false
 }
 
 // Answering notes that an answer began.

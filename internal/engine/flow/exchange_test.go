@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -12,9 +11,6 @@ import (
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 )
-
-// now is the context of who does not wait.
-var now context.Context
 
 // said is a request by its fields.
 type said map[string]string
@@ -88,19 +84,19 @@ func TestNothingIsKept(t *testing.T) {
 	for name, end := range map[string]func(x *Exchange){
 		"refused": func(x *Exchange) { x.Refuse(Left(nil), "", "") },
 		"never begun": func(x *Exchange) {
-			if e, f := x.Take(now); e == nil {
+			if e, f := x.Take(AtOnce); e == nil {
 				t.Fatal(f)
 			}
 		},
 		"answered": func(x *Exchange) {
-			x.Take(now)
+			x.Take(AtOnce)
 			x.Begun()
 			x.Answering()
 			x.Answered(AnswerHead{Status: 200, GRPC: -1})
 			x.Rec.Status = 200
 		},
 		"a stream": func(x *Exchange) {
-			x.Take(now)
+			x.Take(AtOnce)
 			x.Begun()
 			x.Answering()
 			x.Answered(AnswerHead{Status: 200, GRPC: -1, ContentType: "text/event-stream"})
@@ -109,19 +105,19 @@ func TestNothingIsKept(t *testing.T) {
 			}
 		},
 		"repeated": func(x *Exchange) {
-			first, _ := x.Take(now)
+			first, _ := x.Take(AtOnce)
 			x.Begun()
 			x.Answering()
 			if again, _ := x.Answered(AnswerHead{Status: 503, GRPC: -1, Untouched: true, Safe: true}); !again {
 				t.Error("not repeated")
 			}
-			if second, _ := x.Take(now); second == first {
+			if second, _ := x.Take(AtOnce); second == first {
 				t.Error("repeated at the endpoint that failed")
 			}
 		},
-		"abandoned": func(x *Exchange) { x.Take(now); x.Abandon() },
+		"abandoned": func(x *Exchange) { x.Take(AtOnce); x.Abandon() },
 		"broken": func(x *Exchange) {
-			x.Take(now)
+			x.Take(AtOnce)
 			x.Begun()
 			if _, f := x.Failed(Attempt{Failure: Broke}); f == nil || f.Reason != hop.Upstream {
 				t.Errorf("%v", f)
@@ -130,7 +126,7 @@ func TestNothingIsKept(t *testing.T) {
 	} {
 		var x Exchange
 		arrive(t, &x, p, "in", said{})
-		if wait, f := x.Admit(now); wait || f != nil {
+		if wait, f := x.Admit(AtOnce); wait || f != nil {
 			t.Fatal(name, wait, f)
 		}
 		end(&x)
@@ -157,8 +153,8 @@ func TestHurryIsNobodysFault(t *testing.T) {
 	}{{said{"Stoa-Timeout-Ms": "50"}, 0}, {said{}, 1}} {
 		var x Exchange
 		arrive(t, &x, p, "in", c.req)
-		x.Admit(now)
-		x.Take(now)
+		x.Admit(AtOnce)
+		x.Take(AtOnce)
 		x.Begun()
 		x.Refuse(Late(x.Up, nil), "", "")
 		x.Finish()
@@ -205,8 +201,8 @@ func BenchmarkExchange(b *testing.B) {
 		x.Rec.Method, x.Rec.Host, x.Rec.Path = "GET", "u", "/"
 		x.Trace("", false)
 		x.Find(l, &hit)
-		x.Admit(now)
-		x.Take(now)
+		x.Admit(AtOnce)
+		x.Take(AtOnce)
 		x.Begun()
 		out = x.AppendRequest(out[:0])
 		x.Answering()

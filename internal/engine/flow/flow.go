@@ -1,7 +1,16 @@
 // Package flow decides what becomes of a request, whichever engine carries it.
 //
 //	Begin -> Find (which rule) -> Admit -> Take (which endpoint) -> an attempt, by the engine
-//	      -> Judge (relay it, try again, or refuse) -> Finish (record, series, place given back)
+//	      -> Answered or Failed (relay it, try again, or refuse) -> Finish (record, series, all given back)
+//
+// The packages of patterns decide, this one asks them, and holds what they learn:
+//
+//	Find      deadline (the route's or the caller's), priority, which side of a split
+//	Admit     rate (429), deadline (504), breaker (503), limit (503, or a wait); the call counts for the budget
+//	Take      balance, passing over what failed before and what outlier ejected
+//	Answered, latency to balance, result to outlier; retry: whether another attempt follows
+//	Failed
+//	Finish    how it ended to breaker and limit; of a stream that is told with its head
 //
 // A Plane holds what is known: the snapshot in force, behind one atomic pointer, and the
 // endpoints of every upstream with all that was learned of them, which outlives
@@ -11,7 +20,12 @@
 //
 // Invariants: a request keeps the snapshot it began with; an endpoint that was taken
 // away gets nothing new and finishes what it holds (Drained); Take waits no longer than
-// the upstream's hold.
+// the upstream's hold. What is learned and spent is kept by name (of an upstream, of a rule) or by the
+// endpoint, and outlives snapshots. A refusal of ours says nothing of a service, and is made before
+// the body is read. A request that passes takes no lock and allocates nothing here.
+//
+// Limits: a gRPC status that comes in trailers is told to outlier and breaker when the stream
+// ends; a stream has given its place at the limiter back by then.
 package flow
 
 import (
@@ -103,6 +117,9 @@ func (p *Plane) Table() *Table { return p.cur.Load() }
 
 // Edge says whether callers outside are told what those inside are.
 func (p *Plane) Candid() bool { return p.o.Candid }
+
+// AtOnce is the context of who does not wait, for Admit and Take.
+var AtOnce context.Context
 
 // epoch is what Now counts from.
 var epoch = time.Now()

@@ -18,17 +18,17 @@ func TestPick(t *testing.T) {
 	}
 	x.until, x.now = Now()+1e12, Now()
 	for range 100 {
-		if e, _, _ := x.await(now); e == nil || e.ID != "b" {
+		if e, _, _ := x.await(AtOnce); e == nil || e.ID != "b" {
 			t.Fatalf("picked %v", e)
 		}
 	}
 	set.eps[1].member.Refused(x.now)
-	if e, _, _ := x.await(now); e == nil || e.ID != "a" {
+	if e, _, _ := x.await(AtOnce); e == nil || e.ID != "a" {
 		t.Errorf("picked %v, though b refused lately", e)
 	}
 	set.eps[0].member.Suspect(x.now + 1e12)
 	set.eps[1].member.Suspect(x.now + 1e12)
-	if e, wait, f := x.await(now); e != nil || !wait || f != nil {
+	if e, wait, f := x.await(AtOnce); e != nil || !wait || f != nil {
 		t.Errorf("picked %v, %v, %v; want to wait", e, wait, f)
 	}
 }

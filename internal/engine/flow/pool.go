@@ -291,6 +291,3 @@ func (p *Plane) release(e *Endpoint) {
 		p.becameIdle(e)
 	}
 }
-
-// Connected notes that e made a connection.
-func (e *Endpoint) Connected() { e.member.Connected() }

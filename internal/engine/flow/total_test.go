@@ -54,10 +54,10 @@ func TestTotalOfLongBodies(t *testing.T) {
 		if f := x.Find(l, &hit); f != nil {
 			t.Fatal(f)
 		}
-		if _, f := x.Admit(nil); f != nil {
+		if _, f := x.Admit(AtOnce); f != nil {
 			t.Fatal(f)
 		}
-		if _, f := x.Take(nil); f != nil {
+		if _, f := x.Take(AtOnce); f != nil {
 			t.Fatal(f)
 		}
 		x.Begun()

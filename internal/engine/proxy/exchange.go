@@ -153,12 +153,12 @@ func (x *exchange) attempt(out *http.Request, e *flow.Endpoint, body *requestBod
 			a.connected, a.reused = true, i.Reused
 			if !over {
 				x.conn = i.Conn
+				x.Connected()
 				x.Begun()
 				if until := x.TryDeadline(); !until.IsZero() && until != x.Deadline() {
 					timer = time.AfterFunc(time.Until(until), func() { a.cancel(errTry) })
 				}
 			}
-			e.Connected()
 		},
 		GotFirstResponseByte: func() {
 			mu.Lock()

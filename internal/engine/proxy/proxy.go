@@ -1,7 +1,7 @@
 // Package proxy is the data plane over HTTP and TCP: what every request of a system passes.
 //
 //	caller -> listener (a socket; says who calls) -> route (one atomic load of the snapshot)
-//	       -> endpoint (held until one is ready; power of two choices) -> attempt -> answer streamed back
+//	       -> endpoint (policies of flow; held until one is ready; the balancer) -> attempt -> answer streamed back
 //	       -> hop.Record and series, when the answer's body has closed
 //
 // What is known comes from outside by Swap (a snapshot), SetEndpoints (who is ready) and
@@ -16,10 +16,11 @@
 //
 // Invariants:
 //   - Path and query leave as they came, byte for byte, unless the rule rewrites the path.
-//   - One request of the caller is one request to a service. There are two exceptions,
-//     counted in hop.Record.Attempts: nothing was sent because no connection came about; and,
-//     once, a kept connection that died before a byte of answer, if the request may be
-//     repeated and its body is unread. net/http's own repetitions are switched off, see repeat.go.
+//   - A request is sent again only as its route's policy says (package retry, within the budget
+//     of the upstream), before a byte of an answer has left, and if what was sent of its body was
+//     kept. Two repeats cost no budget: nothing was sent because no connection came about; and,
+//     once, a kept connection died before a byte of answer. All are counted in
+//     hop.Record.Attempts. net/http's own repetitions are switched off, see repeat.go.
 //   - An answer of the proxy itself bears Stoa-Reason; one of a service never does.
 //   - Bodies stream both ways through buffers of fixed size.
 //
@@ -28,8 +29,7 @@
 // framed anew, none of it reaches a service. What its parser refuses (400, 431) makes no
 // record. Field names are passed on in canonical case.
 //
-// Limits of this form: no retries by policy, no breaker, no limits by rate; CONNECT and
-// TRACE are refused; an upgrade (WebSocket) goes over HTTP/1.1 only.
+// Limits of this form: CONNECT and TRACE are refused; an upgrade (WebSocket) goes over HTTP/1.1 only.
 package proxy
 
 import (

@@ -88,7 +88,7 @@ func (b *binding) serveTCP(conn net.Conn, l *flow.Listener) {
 		c, err := b.p.o.Dial(ctx, "tcp", e.Address)
 		cancel()
 		if err == nil {
-			e.Connected()
+			x.Connected()
 			out = c
 			break
 		}
