@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stoa/internal/engine/flow"
 	"stoa/internal/engine/h1"
 )
 
@@ -28,6 +29,9 @@ func (c *conn) bridge(r *request, serve func(http.ResponseWriter, *http.Request)
 	ctx, cancel := context.WithCancel(c.s.ctx)
 	defer cancel()
 	hr := r.standard().WithContext(ctx)
+	if r.copied {
+		hr = hr.WithContext(flow.WithMirror(ctx))
+	}
 	body := &bridgeBody{c: c, left: q.ContentLength}
 	var held []byte
 	if r.head == nil {

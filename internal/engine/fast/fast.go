@@ -47,6 +47,8 @@ type Options struct {
 	Portable http.Handler // answers what this engine does not carry
 	// Elsewhere asks another upstream in the place of that of x, and answers with what it says, or with f.
 	Elsewhere func(w http.ResponseWriter, r *http.Request, x *flow.Exchange, m *flow.Memo, up *flow.Upstream, target string, f *flow.Refusal)
+	// Mirror sends a copy of a request to up, aside.
+	Mirror func(r *http.Request, x *flow.Exchange, up *flow.Upstream, target string, body []byte)
 	// Refresh asks for a newer answer than the stale one that m gave, aside.
 	Refresh func(r *http.Request, x *flow.Exchange, m *flow.Memo, target string)
 	HTTP2   func(net.Conn) // takes a connection over; its first bytes are the preface

@@ -40,6 +40,8 @@ type request struct {
 
 	memo *flow.Memo // of a route that keeps answers; nil: it does not
 	tape bool       // the body of the answer is written to memo
+
+	copied bool // the portable engine is to send a copy
 }
 
 // one serves one request, and says whether the connection can have another.
@@ -173,6 +175,12 @@ func (r *request) serve() *flow.Refusal {
 			return f
 		}
 	}
+	var mirror *flow.Upstream
+	if x.Mirrors() {
+		if mirror, r.copied = r.mirrors(); r.copied {
+			return errBridge
+		}
+	}
 	wait, f := x.Admit(flow.AtOnce)
 	if wait {
 		ctx, stop := c.watched(x.Deadline(), flow.ErrDeadline)
@@ -181,6 +189,9 @@ func (r *request) serve() *flow.Refusal {
 	}
 	if f != nil {
 		return f
+	}
+	if mirror != nil {
+		r.mirror(mirror)
 	}
 	q := &c.w.req
 	safe := repeatable(q)

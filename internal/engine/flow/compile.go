@@ -35,8 +35,9 @@ type Route struct {
 	Callee string
 	series *series
 	policy *policy
-	sides  []side  // of a split; nil: none
-	memory *memory // nil: answers are relayed and forgotten
+	sides  []side    // of a split; nil: none
+	mirror *Upstream // gets copies of requests; nil: none
+	memory *memory   // nil: answers are relayed and forgotten
 }
 
 // side is one side of a split.
@@ -107,6 +108,9 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 			}
 			if cr.Up != nil {
 				cr.memory = p.memory(cl, r, s, c)
+				if r.Mirror != nil {
+					cr.mirror = c.upstreams[r.Mirror.Upstream]
+				}
 			}
 			cr.series = p.meters.series(l.Caller, cr.Callee, r.Name)
 			cl.routes = append(cl.routes, cr)

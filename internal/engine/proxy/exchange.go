@@ -25,6 +25,8 @@ type exchange struct {
 	shut bool       // the caller's connection is out of step after this: HTTP/1.1 only
 	memo *flow.Memo // of a route that keeps answers; nil: it does not
 
+	shadow bool // it is a copy: its Host says so
+
 	early func(code int, h textproto.MIMEHeader) // takes 1xx answers; nil: dropped
 }
 
@@ -145,6 +147,9 @@ func (x *exchange) attempt(out *http.Request, e *flow.Endpoint, body *requestBod
 		try.Host = x.Up.Host
 	case proto == snapshot.HTTPS:
 		try.Host = strings.TrimSuffix(e.Address, ":443")
+	}
+	if x.shadow {
+		try.Host = shadowOf(try.Host)
 	}
 	tr := &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) {

@@ -34,9 +34,10 @@ type binding struct {
 	ctx     context.Context // of everything it serves: ended when draining has taken too long
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // its goroutines
-	asides  asides
-	tunnels atomic.Int64  // open TCP and upgraded connections
-	quiet   chan struct{} // capacity 1: a tunnel ended
+	asides  asides         // requests that make stale answers fresh
+	mirrors asides         // copies of requests
+	tunnels atomic.Int64   // open TCP and upgraded connections
+	quiet   chan struct{}  // capacity 1: a tunnel ended
 	once    sync.Once
 	done    chan struct{} // closed when released
 }
@@ -87,7 +88,7 @@ func (p *Proxy) bind(name, addr string, edge bool, secure *tls.Config) (*binding
 	if p.o.Engine != Portable {
 		b.fast = fast.New(fast.Options{
 			Plane: p.plane, Name: name, Log: p.o.Log, Listener: b.listener, Dial: p.o.Dial, Portable: b, HTTP2: b.feed.give,
-			Elsewhere: b.standIn, Refresh: b.refreshes, Enter: b.enterTunnel, Leave: b.leaveTunnel, Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
+			Elsewhere: b.standIn, Refresh: b.refreshes, Mirror: b.mirrorFast, Enter: b.enterTunnel, Leave: b.leaveTunnel, Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
 		})
 	}
 
@@ -258,6 +259,7 @@ func (b *binding) release() {
 		b.srv.Close()
 		b.feed.Close()
 		b.asides.wait()
+		b.mirrors.wait()
 		b.wg.Wait()
 		b.p.bindMu.Lock()
 		delete(b.p.bindings, b)

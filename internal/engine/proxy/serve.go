@@ -179,6 +179,9 @@ func (b *binding) forward(w http.ResponseWriter, r *http.Request, x *exchange, h
 	if x.memo != nil {
 		resp, f = b.answer(x, out, body, r.ContentLength)
 	} else {
+		if upgrade == "" {
+			b.copies(x, out, body)
+		}
 		resp, f = x.send(out, body, r.ContentLength)
 	}
 	x.Rec.In = body.n.Load()

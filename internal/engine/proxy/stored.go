@@ -66,6 +66,7 @@ func (b *binding) answer(x *exchange, out *http.Request, body *requestBody, leng
 	_, f := x.Admit(ctx)
 	if f == nil {
 		x.EditRequest(out.Header)
+		b.copies(x, out, body)
 		resp, v, f = x.ask(m, out, body, length)
 	}
 	if f == nil {
@@ -223,7 +224,7 @@ func (p *Proxy) elsewhere(x *flow.Exchange, up *flow.Upstream, of *http.Request)
 	if d := x.Deadline(); !d.IsZero() {
 		ctx, cancel = context.WithDeadline(out.Context(), d)
 	}
-	resp, f := y.sends(out.WithContext(ctx))
+	resp, f := y.sends(out.WithContext(ctx), &requestBody{}, 0)
 	if f != nil {
 		cancel()
 		y.ends(f)
@@ -245,8 +246,8 @@ func (p *Proxy) elsewhere(x *flow.Exchange, up *flow.Upstream, of *http.Request)
 	return resp
 }
 
-// sends admits and sends a request without body.
-func (x *exchange) sends(out *http.Request) (*http.Response, *flow.Refusal) {
+// sends admits and sends a request that is Stoa's own.
+func (x *exchange) sends(out *http.Request, body *requestBody, length int64) (*http.Response, *flow.Refusal) {
 	ctx := out.Context()
 	if d, ok := ctx.Deadline(); ok {
 		x.Until(d)
@@ -255,7 +256,7 @@ func (x *exchange) sends(out *http.Request) (*http.Response, *flow.Refusal) {
 		return nil, f
 	}
 	x.EditRequest(out.Header)
-	return x.send(out, &requestBody{}, 0)
+	return x.send(out, body, length)
 }
 
 // ends ends an exchange that nobody is told of.

@@ -77,6 +77,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"fallback", testFallback},
 		{"cache", testCache},
 		{"coalesce", testCoalesce},
+		{"mirror", testMirror},
 		{"retry", testRetry},
 		{"balance", testBalance},
 		{"outliers", testOutliers},
