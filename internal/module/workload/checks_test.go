@@ -282,3 +282,26 @@ func TestRelease(t *testing.T) {
 		t.Errorf("ids %s %s %s %s", a.id, b.id, c.id, d.id)
 	}
 }
+
+// How calls are carried restarts nobody; whom one calls, and under which names, does.
+func TestPolicyIsNoRelease(t *testing.T) {
+	of := func(uses string) string {
+		r, err := newRelease(core.Document{Kind: core.KindService, Name: "a", Sections: map[string]json.RawMessage{"uses": json.RawMessage(uses)}}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.id
+	}
+	plain := of(`[{"service":"b"}]`)
+	for uses, same := range map[string]bool{
+		`[{"service":"b","timeout":"1s","retry":{"attempts":3},"fallback":{"cached":"5m"}}]`: true,
+		`[{"service":"c"}]`:                   false,
+		`[{"service":"b","as":{"B":"addr"}}]`: false,
+		`[{"service":"b","listener":"grpc"}]`: false,
+		`[{"service":"b"},{"service":"c"}]`:   false,
+	} {
+		if (of(uses) == plain) != same {
+			t.Errorf("%s: the same release: %v, want %v", uses, !same, same)
+		}
+	}
+}

@@ -47,7 +47,11 @@ func newRelease(doc core.Document, nonce int) (release, error) {
 	}{maps.Clone(doc.Artefacts), map[string]json.RawMessage{}}
 	maps.DeleteFunc(parts.Artefacts, func(role, _ string) bool { return !restartArtefact(role) })
 	for _, name := range restartSections {
-		if raw, ok := doc.Sections[name]; ok {
+		raw, ok := doc.Sections[name]
+		if name == mesh.UsesSection.Name {
+			raw = addressed(raw)
+		}
+		if ok {
 			parts.Sections[name] = raw
 		}
 	}
@@ -61,6 +65,25 @@ func newRelease(doc core.Document, nonce int) (release, error) {
 		r.id = digest(fmt.Appendf(nil, "%s restart %d", r.content, nonce))
 	}
 	return r, nil
+}
+
+// addressed gives of uses what an instance learns at its start, its addresses. How calls
+// are carried is the data plane's affair: a longer timeout restarts nobody.
+func addressed(raw json.RawMessage) json.RawMessage {
+	var uses []map[string]json.RawMessage
+	if json.Unmarshal(raw, &uses) != nil {
+		return raw
+	}
+	for _, u := range uses {
+		maps.DeleteFunc(u, func(field string, _ json.RawMessage) bool {
+			return !slices.Contains([]string{"service", "listener", "operations", "as"}, field)
+		})
+	}
+	b, err := json.Marshal(uses)
+	if err != nil {
+		return raw
+	}
+	return b
 }
 
 func digest(b []byte) string {
