@@ -27,6 +27,10 @@ func Handler(shelf *Shelf, log *slog.Logger) http.Handler {
 
 type handlers struct{ shelf *Shelf }
 
+// mayStandIn lets whoever keeps the answer give it again while nothing better is to be had. Otherwise
+// it is asked for: a new price shows at once.
+func mayStandIn(w http.ResponseWriter) { w.Header().Set("Cache-Control", "max-age=0") }
+
 func (h handlers) list(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	query, category, skus := q.Get("q"), q.Get("category"), q.Get("skus")
@@ -49,6 +53,7 @@ func (h handlers) list(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		products = h.shelf.Find(query, category)
 	}
+	mayStandIn(w)
 	serve.JSON(w, http.StatusOK, map[string]any{"products": products})
 	return nil
 }
@@ -58,6 +63,7 @@ func (h handlers) show(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return serve.Fail(http.StatusNotFound, "not_found", "There is no product %q.", r.PathValue("sku"))
 	}
+	mayStandIn(w)
 	serve.JSON(w, http.StatusOK, p)
 	return nil
 }
@@ -76,6 +82,7 @@ func (h handlers) picture(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h handlers) categories(w http.ResponseWriter, r *http.Request) error {
+	mayStandIn(w)
 	serve.JSON(w, http.StatusOK, map[string]any{"categories": h.shelf.categories})
 	return nil
 }

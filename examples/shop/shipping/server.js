@@ -117,7 +117,8 @@ const server = http.createServer(async (req, res) => {
   }
   res.writeHead(status, {
     "Content-Type": status >= 400 && body.code ? "application/problem+json" : "application/json",
-    "Cache-Control": "no-store",
+    // What sending costs changes seldom, so the last answer may stand in for one that fails; the rest is of its moment.
+    "Cache-Control": status === 200 && req.url.startsWith("/rates") ? "max-age=0" : "no-store",
   });
   res.end(JSON.stringify(body));
 });

@@ -64,13 +64,16 @@ func (b Backend) stock(w http.ResponseWriter, r *http.Request) error {
 
 func (b Backend) rates(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	status, body, err := b.Rates.Ask(r.Context(), q.Get("country"), q.Get("grams"))
+	status, body, standIn, err := b.Rates.Ask(r.Context(), q.Get("country"), q.Get("grams"))
 	if err != nil || status >= 500 {
 		b.Log.WarnContext(r.Context(), "rates not known", "status", status, "err", err)
 		return serve.Fail(http.StatusServiceUnavailable, "unavailable", "The carrier does not answer.")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	if standIn != "" {
+		w.Header().Set(standInField, standIn)
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	return nil
@@ -115,13 +118,16 @@ type Rates struct {
 	Client *http.Client
 }
 
-// Ask passes a question on and the answer back, status and body.
-func (s Rates) Ask(ctx context.Context, country, grams string) (int, []byte, error) {
+// standInField marks an answer that was given in the place of one that failed: cached; age=37.
+const standInField = "Stoa-Fallback"
+
+// Ask passes a question on and the answer back: status, body, and what it stands in for.
+func (s Rates) Ask(ctx context.Context, country, grams string) (status int, body []byte, standIn string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, "GET", s.Base+"/rates", nil)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, "", err
 	}
 	q := r.URL.Query()
 	q.Set("country", country)
@@ -129,9 +135,9 @@ func (s Rates) Ask(ctx context.Context, country, grams string) (int, []byte, err
 	r.URL.RawQuery = q.Encode()
 	res, err := s.Client.Do(r)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, "", err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	return res.StatusCode, body, err
+	body, err = io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return res.StatusCode, body, res.Header.Get(standInField), err
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,12 +51,13 @@ func Invalid(fields []Field) *Problem {
 	return p
 }
 
-// JSON writes v as the answer.
+// JSON writes v as the answer. Nobody may keep it, unless its handler has said otherwise in Cache-Control.
 func JSON(w http.ResponseWriter, status int, v any) {
-	write(w, status, "application/json", v)
+	keep := w.Header().Get("Cache-Control")
+	write(w, status, "application/json", cmp.Or(keep, "no-store"), v)
 }
 
-func write(w http.ResponseWriter, status int, media string, v any) {
+func write(w http.ResponseWriter, status int, media, keep string, v any) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -63,7 +65,7 @@ func write(w http.ResponseWriter, status int, media string, v any) {
 		panic(fmt.Sprintf("answer of type %T: %v", v, err)) // the types are ours: this is a programming error
 	}
 	w.Header().Set("Content-Type", media)
-	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Cache-Control", keep)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // the caller may be gone, which is no error of ours
@@ -84,7 +86,7 @@ func Handle(log *slog.Logger, do func(w http.ResponseWriter, r *http.Request) er
 		}
 		told := *p
 		told.TraceID = TraceID(r.Context())
-		write(w, told.Status, "application/problem+json", told)
+		write(w, told.Status, "application/problem+json", "no-store", told)
 	})
 }
 
