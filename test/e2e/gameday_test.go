@@ -154,6 +154,26 @@ func TestGameDay(t *testing.T) {
 
 	t.Logf("%v: and the shop of use: %d clean, %d degraded", since(), c.clean.Load(), c.degraded.Load())
 
+	// Where the carrier fails, what it said last stands in, and says so.
+	rates := func() string {
+		_, body, err := get(p.gateway + "/bff/rates?country=GR&grams=520")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	until(t, "the carrier tells its prices", func() bool { return strings.Contains(rates(), `"rates":`) })
+	p.must("inject", "shipping", "--abort", "503", "--from", "storefront", "--for", "10m")
+	until(t, "what it said last stands in", func() bool {
+		told := rates()
+		return strings.Contains(told, `"rates":`) && strings.Contains(told, `"degraded":`)
+	})
+	if p.meters().sum("stoa_proxy_fallbacks_total", `callee="shipping"`, `kind="cached"`) == 0 {
+		t.Error("the series do not tell of the fallback")
+	}
+	p.must("faults", "clear", "shipping")
+	until(t, "the carrier tells its prices again", func() bool { return !strings.Contains(rates(), `"degraded":`) })
+
 	p.must("faults", "clear", "inventory")
 	until(t, "the breaker closes", func() bool { return state() == 0 })
 	t.Logf("%v: the breaker is closed", since())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,7 +36,8 @@ type Backend struct {
 //
 //	GET /bff/stock?skus=bowl,lamp           {"stock": {"bowl": 120, "lamp": 30}}; without the warehouse
 //	                                        {"stock": {}, "degraded": "The warehouse does not answer."}
-//	GET /bff/rates?country=GR&grams=520     as shipping answers it
+//	GET /bff/rates?country=GR&grams=520     as shipping answers it; without shipping as it has answered
+//	                                        before, with "degraded"
 func (b Backend) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /bff/stock", serve.Handle(b.Log, b.stock))
@@ -69,11 +71,17 @@ func (b Backend) rates(w http.ResponseWriter, r *http.Request) error {
 		b.Log.WarnContext(r.Context(), "rates not known", "status", status, "err", err)
 		return serve.Fail(http.StatusServiceUnavailable, "unavailable", "The carrier does not answer.")
 	}
+	if standIn {
+		var told map[string]any
+		if err := json.Unmarshal(body, &told); err != nil {
+			return fmt.Errorf("rates: %w", err)
+		}
+		told["degraded"] = "The carrier does not answer. This is what it said last."
+		serve.JSON(w, status, told)
+		return nil
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	if standIn != "" {
-		w.Header().Set(standInField, standIn)
-	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	return nil
@@ -118,16 +126,14 @@ type Rates struct {
 	Client *http.Client
 }
 
-// standInField marks an answer that was given in the place of one that failed: cached; age=37.
-const standInField = "Stoa-Fallback"
-
-// Ask passes a question on and the answer back: status, body, and what it stands in for.
-func (s Rates) Ask(ctx context.Context, country, grams string) (status int, body []byte, standIn string, err error) {
+// Ask passes a question on and the answer back: status, body, and whether it stands in for one
+// that failed, as uses declares (stoa.yaml).
+func (s Rates) Ask(ctx context.Context, country, grams string) (status int, body []byte, standIn bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, "GET", s.Base+"/rates", nil)
 	if err != nil {
-		return 0, nil, "", err
+		return 0, nil, false, err
 	}
 	q := r.URL.Query()
 	q.Set("country", country)
@@ -135,9 +141,9 @@ func (s Rates) Ask(ctx context.Context, country, grams string) (status int, body
 	r.URL.RawQuery = q.Encode()
 	res, err := s.Client.Do(r)
 	if err != nil {
-		return 0, nil, "", err
+		return 0, nil, false, err
 	}
 	defer res.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	return res.StatusCode, body, res.Header.Get(standInField), err
+	return res.StatusCode, body, res.Header.Get("Stoa-Fallback") != "", err
 }

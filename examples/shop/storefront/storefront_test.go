@@ -102,6 +102,10 @@ func TestBackend(t *testing.T) {
 		switch r.URL.Query().Get("country") {
 		case "XX":
 			w.WriteHeader(422)
+		case "GR":
+			if r.URL.Query().Get("grams") == "1" {
+				w.Header().Set("Stoa-Fallback", "cached; age=37")
+			}
 		case "":
 			w.WriteHeader(500)
 		}
@@ -121,6 +125,7 @@ func TestBackend(t *testing.T) {
 		{"stock of nothing", "/bff/stock?skus=,", shelf{}, 422, `"skus"`},
 		{"stock, and the warehouse is away", "/bff/stock?skus=lamp", nil, 200, `{"degraded":"The warehouse does not answer.","stock":{}}`},
 		{"rates", "/bff/rates?country=GR&grams=520", nil, 200, `/rates?country=GR&grams=520`},
+		{"rates that stand in say so", "/bff/rates?country=GR&grams=1", nil, 200, `{"asked":"/rates?country=GR&grams=1","degraded":"The carrier`},
 		{"nothing is smuggled into the question", "/bff/rates?country=GR%26grams%3D1", nil, 200, `/rates?country=GR%26grams%3D1&grams=`},
 		{"a country that there is not", "/bff/rates?country=XX", nil, 422, ``},
 		{"rates, and the carrier is broken", "/bff/rates", nil, 503, `"unavailable"`},

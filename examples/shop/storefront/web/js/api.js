@@ -37,9 +37,9 @@ const at = encodeURIComponent;
 export const products = (q, category) => call("GET", "/api/catalog/products?" + query({ q, category })).then((a) => a.products);
 export const product = (sku) => call("GET", "/api/catalog/products/" + at(sku));
 export const categories = () => call("GET", "/api/catalog/categories").then((a) => a.categories);
-// stock gives {stock: {sku: pieces}}, and {degraded: why} where the shop does without.
+// stock gives {stock: {sku: pieces}}, rates {rates: [...]}, and both {degraded: why} where the shop does without.
 export const stock = (skus) => call("GET", "/bff/stock?" + query({ skus: skus.join(",") }));
-export const rates = (country, grams) => call("GET", "/bff/rates?" + query({ country, grams })).then((a) => a.rates);
+export const rates = (country, grams) => call("GET", "/bff/rates?" + query({ country, grams }));
 export const newCart = () => call("POST", "/api/cart");
 export const getCart = (id) => call("GET", "/api/cart/" + at(id));
 export const putLine = (id, sku, quantity) => call("PUT", `/api/cart/${at(id)}/lines/${at(sku)}`, { quantity });

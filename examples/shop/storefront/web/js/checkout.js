@@ -83,14 +83,15 @@ function form(c, left, go) {
 
   async function askRates() {
     try {
-      const rates = await api.rates(country.value, c.grams);
+      const { rates, degraded } = await api.rates(country.value, c.grams);
       if (left.aborted) return;
       const chosen = el.elements.delivery?.value || rates[0].id;
       options.replaceChildren(...rates.map((r) =>
         h("label", { class: "option", "data-test": "delivery-option", "data-method": r.id },
           h("input", { type: "radio", name: "delivery", value: r.id, checked: r.id === chosen, "data-amount": r.amount }),
           h("span", {}, h("b", {}, r.title), h("small", {}, r.days === 1 ? "one day" : `${r.days} days`)),
-          h("span", {}, money(r.amount)))));
+          h("span", {}, money(r.amount)))),
+        degraded ? h("p", { class: "note", role: "status", "data-test": "degraded" }, degraded) : "");
       sum();
     } catch (err) {
       if (!left.aborted) options.replaceChildren(failed(err, askRates));
