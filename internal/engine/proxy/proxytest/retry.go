@@ -149,7 +149,7 @@ func testRetry(t *testing.T, open func(proxy.Options) Engine) {
 	})
 	t.Run("an attempt that hangs is given up for another", func(t *testing.T) {
 		for _, proto := range []snapshot.Protocol{snapshot.HTTP1, snapshot.H2C} {
-			b := newBench(t, open, calm, protocol(proto), policy(snapshot.Policy{Retry: retry.Config{PerTry: 50 * time.Millisecond, Attempts: 5}}))
+			b := newBench(t, open, calm, protocol(proto), policy(snapshot.Policy{Retry: retry.Config{PerTry: 500 * time.Millisecond, Attempts: 5}}))
 			var hung atomic.Int64
 			b.serve(func(w http.ResponseWriter, r *http.Request) {
 				if hung.Add(1) == 1 {
