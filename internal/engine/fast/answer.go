@@ -81,6 +81,9 @@ func (r *request) forward(uc *upConn) bool {
 		out = append(out, "Connection: close\r\n"...)
 	}
 	out = x.AppendAnswer(out)
+	if x.Secures() {
+		out = x.AppendSecure(out, func(name string) bool { return hasField(resp, head, name) })
+	}
 	out = append(out, "\r\n"...)
 	if as != asItCame {
 		w.out = out[:0]
@@ -311,4 +314,14 @@ func (r *request) more(uc *upConn, buf []byte) (int, error) {
 			return 0, errCaller{r.upload.err}
 		}
 	}
+}
+
+// hasField says whether an answer has a field of this name.
+func hasField(resp *h1.Response, b []byte, name string) bool {
+	for i := range resp.Fields {
+		if sameName(resp.Fields[i].Name.In(b), name) {
+			return true
+		}
+	}
+	return false
 }

@@ -55,6 +55,9 @@ func (r *request) give(g *flow.Given) {
 		out = appendField(out, g.Fields[i].Name, g.Fields[i].Value)
 	}
 	out = appendMarks(out, x)
+	if x.Secures() {
+		out = x.AppendSecure(out, func(name string) bool { _, ok := g.Fields.First(name); return ok })
+	}
 	if !r.keep {
 		out = append(out, "Connection: close\r\n"...)
 	}

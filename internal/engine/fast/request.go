@@ -60,7 +60,7 @@ func (c *conn) one() bool {
 	}
 	q := &w.req
 	x.Begin(c.s.o.Plane, time.Now(), c.s.o.Name, protocols[q.Minor])
-	x.Req = r
+	x.Req, x.TLS = r, c.tls != nil
 	x.Rec.Method, x.Rec.Host, x.Rec.Path = text(q.Method.In(b)), text(q.Host.In(b)), text(q.Path.In(b))
 	r.keep = q.KeepAlive && q.Minor == 1
 	f := r.find()
@@ -564,9 +564,11 @@ func (r *request) refuse(f *flow.Refusal) {
 	for _, f := range a.Fields {
 		out = append(append(append(append(out, f[0]...), ": "...), f[1]...), "\r\n"...)
 	}
-	out = append(out, "Content-Length: "...)
-	out = appendInt(out, len(a.Body))
-	out = append(out, "\r\n"...)
+	if a.Status != 204 { // RFC 9110, section 8.6
+		out = append(out, "Content-Length: "...)
+		out = appendInt(out, len(a.Body))
+		out = append(out, "\r\n"...)
+	}
 	if !r.keep {
 		out = append(out, "Connection: close\r\n"...)
 	}

@@ -45,6 +45,7 @@ type Exchange struct {
 	Route *Route // nil until Find
 	Up    *Upstream
 	Edge  bool // the caller is outside
+	TLS   bool // it came over TLS
 	Sent  Sent
 	Fresh bool        // the next attempt is to use a new connection: a kept one had died
 	Marks [][2]string // fields that the answer bears besides its own, see Mark; nil: none
@@ -126,7 +127,9 @@ func (x *Exchange) Find(l *Listener, hit *route.Hit) *Refusal {
 		return &Refusal{Reason: hop.NoMethod, Status: 405, Text: method + " is not served", Allow: Methods}
 	}
 	spelt := route.Spelt(path) // what is passed on is path, as it came
-	l.table.MatchRequest(hit, host, method, spelt, x.Req)
+	if method != "OPTIONS" || !x.preflight(l, hit, spelt) {
+		l.table.MatchRequest(hit, host, method, spelt, x.Req)
+	}
 	if hit.Rule == nil || !hit.Rule.Relaxed {
 		if err := route.Canonical(spelt); err != nil {
 			return &Refusal{Reason: hop.BadPath, Status: 400, Text: "path: " + err.Error(),
@@ -155,6 +158,9 @@ func (x *Exchange) Find(l *Listener, hit *route.Hit) *Refusal {
 		x.Rec.Callee = x.Up.Service
 	}
 	x.resolve()
+	if g := x.policy.guard; g != nil && g.cors != nil {
+		return x.cross(g.cors)
+	}
 	return nil
 }
 

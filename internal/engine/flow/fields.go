@@ -96,11 +96,11 @@ func (x *Exchange) edit(h map[string][]string, answer bool) {
 // EditsAnswer says whether the answer is more than what the service gave: then AppendAnswer
 // appends something, or DropsAnswer drops.
 func (x *Exchange) EditsAnswer() bool {
-	return x.rated != nil || x.tell || x.Marks != nil || x.edits(true) != nil
+	return x.rated != nil || x.tell || x.Marks != nil || x.edits(true) != nil || x.policy != nil && x.policy.guard != nil
 }
 
 // DropsAnswer says whether fields of this name, in any case, are taken out of the answer.
-func (x *Exchange) DropsAnswer(name string) bool { return x.edits(true).Drops(name) }
+func (x *Exchange) DropsAnswer(name string) bool { return x.edits(true).Drops(name) || x.ours(name) }
 
 // AppendAnswer appends the lines that an answer of a service bears besides its own: of its
 // rate limit, Stoa-Retry, the marks, and what the rule adds.
@@ -135,11 +135,19 @@ func (x *Exchange) EditAnswer(h map[string][]string) {
 	if x.tell && !x.Edge {
 		h[retry.NoRetryField] = []string{retry.NoRetryValue}
 	}
+	if x.policy != nil && x.policy.guard != nil && x.policy.guard.cors != nil {
+		for name := range h {
+			if x.ours(name) {
+				delete(h, name)
+			}
+		}
+	}
 	for _, m := range x.Marks {
 		name := textproto.CanonicalMIMEHeaderKey(m[0])
 		h[name] = append(h[name], m[1])
 	}
 	x.edit(h, true)
+	x.EditSecure(h)
 }
 
 // rateFields are those of the rate limit, for a refusal.

@@ -20,6 +20,7 @@ type policy struct {
 	rates    []*rateLimit
 	priority limit.Priority
 	cohort   source
+	guard    *guard // nil: none
 }
 
 // rateLimit is one rate of a route; what was spent of it outlives snapshots.
@@ -48,7 +49,7 @@ var never = &policy{total: none, retry: retry.Config{Attempts: 1}.Compile()}
 // its rates.
 func compilePolicy(r *route.Rule, c snapshot.Policy, spent func(i int) *spending) *policy {
 	p := &policy{
-		total: c.Deadline.Route(), declared: c.Deadline.Total != 0 || r.Timeout > 0, retry: c.Retry.Compile(), priority: c.Priority, cohort: sourceOf(c.Cohort),
+		total: c.Deadline.Route(), declared: c.Deadline.Total != 0 || r.Timeout > 0, retry: c.Retry.Compile(), priority: c.Priority, cohort: sourceOf(c.Cohort), guard: compileGuard(c),
 	}
 	if r.Timeout > 0 {
 		p.total = r.Timeout

@@ -24,6 +24,7 @@ type Refusal struct {
 	Retry    int      // seconds after which it is worth another try; 0: the reason's own
 	Fields   [][2]string
 	NoRetry  bool   // nor should the hops before repeat it: Stoa-Retry
+	Bare     bool   // no refusal, but an answer of status and fields alone
 	Location string // of a redirect, which is no failure and has no reason
 	Err      error  // the cause: for the record, not for the caller
 }
@@ -112,16 +113,30 @@ type Answer struct {
 // Refuse makes f the outcome of x, and gives what its caller is told. A gRPC caller
 // gets a trailers-only answer (gRPC over HTTP/2, Responses); one that takes JSON a problem
 // document (RFC 9457); others text.
-func (x *Exchange) Refuse(f *Refusal, contentType, accept string) Answer {
+func (x *Exchange) Refuse(f *Refusal, contentType, accept string) (a Answer) {
 	rec := &x.Rec
 	rec.Reason, rec.Error, rec.Status = f.Reason, f.Error(), f.Status
+	if f.Bare {
+		return Answer{Status: f.Status, Fields: append(f.Fields, x.Marks...)}
+	}
+	defer func() {
+		has := func(name string) bool {
+			for _, have := range a.Fields {
+				if have[0] == name {
+					return true
+				}
+			}
+			return false
+		}
+		x.secureFields(has, func(name, value string) { a.Fields = append(a.Fields, [2]string{name, value}) })
+	}()
 	if f.Location != "" {
 		return Answer{Status: f.Status, Fields: append([][2]string{{"Location", f.Location}}, x.Marks...)}
 	}
 	if !x.candid() {
 		f = f.outside()
 	}
-	a := Answer{Status: f.Status, Fields: append([][2]string{{"Stoa-Reason", string(f.Reason)}}, x.Marks...)}
+	a = Answer{Status: f.Status, Fields: append([][2]string{{"Stoa-Reason", string(f.Reason)}}, x.Marks...)}
 	add := func(name, value string) { a.Fields = append(a.Fields, [2]string{name, value}) }
 	a.Fields = append(a.Fields, f.Fields...)
 	if f.NoRetry && !x.Edge {

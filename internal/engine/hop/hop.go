@@ -33,6 +33,7 @@ const (
 	Limit      Reason = "limit"       // as many requests are at the service as it can take
 	Shed       Reason = "shed"        // the service is overloaded, and others are more important
 	Rate       Reason = "rate"        // more requests than a rate allows
+	Origin     Reason = "origin"      // pages of this origin may not call
 	Connect    Reason = "connect"     // no connection to an endpoint; nothing was sent
 	Upstream   Reason = "upstream"    // the connection broke before an answer; it may have happened
 	BadAnswer  Reason = "bad-answer"  // the answer broke the protocol

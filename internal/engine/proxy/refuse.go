@@ -13,7 +13,7 @@ func (x *exchange) refuse(w http.ResponseWriter, r *http.Request, f *flow.Refusa
 	h := w.Header()
 	clear(h)
 	for _, field := range a.Fields {
-		h.Set(field[0], field[1])
+		h.Add(field[0], field[1])
 	}
 	if a.Body != nil {
 		h.Set("Content-Length", strconv.Itoa(len(a.Body)))

@@ -22,6 +22,7 @@ func (b *binding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{p: b.p}
 	x.Begin(b.p.plane, time.Now(), b.name, r.Proto)
 	x.Rec.Method, x.Rec.Host = r.Method, r.Host
+	x.TLS = r.TLS != nil
 	defer func() {
 		v := recover()
 		if v != nil && v != http.ErrAbortHandler {

@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"bounds", testBounds},
 		{"origin", testOrigin},
 		{"secure", testSecure},
+		{"browsers", testBrowsers},
 		{"faults", testFaults},
 		{"fallback", testFallback},
 		{"cache", testCache},
