@@ -33,7 +33,9 @@ type force struct {
 
 // again has the next apply be a new one, not the retry of one that was refused.
 func (f *force) again() {
-	f.retry.Stop()
+	if f.retry != nil { // the loop has not begun
+		f.retry.Stop()
+	}
 	f.wait = 0
 }
 

@@ -406,3 +406,12 @@ func TestFolders(t *testing.T) {
 		s.expect("trouble", "unwatched watched")
 	})
 }
+
+// A system in which nothing is built is applied before the loop begins.
+func TestAgainBeforeTheLoop(t *testing.T) {
+	f := &force{wait: retryMost}
+	f.again()
+	if f.wait != 0 {
+		t.Errorf("the next apply waits %v", f.wait)
+	}
+}
