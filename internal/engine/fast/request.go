@@ -41,6 +41,8 @@ type request struct {
 	memo *flow.Memo // of a route that keeps answers; nil: it does not
 	tape bool       // the body of the answer is written to memo
 
+	second *second // an attempt beside a slow one; nil: there is none
+
 	copied bool // the portable engine is to send a copy
 }
 
@@ -296,6 +298,13 @@ func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (aga
 		}
 	}
 	err := r.answerHead(uc)
+	if r.second != nil {
+		if faster := r.decide(uc, err); faster != nil {
+			uc, e, reused = faster, x.Held(), false
+			p = poolOf(e)
+			err = r.answerHead(uc)
+		}
+	}
 	if err != nil {
 		return r.failed(uc, reused, safe, err)
 	}
@@ -408,6 +417,12 @@ func (r *request) answerHead(uc *upConn) error {
 	if !end.IsZero() && end.Before(until) {
 		until = end
 	}
+	var hedge time.Time // when a second attempt is to begin
+	if x.Hedges() {
+		if hedge = r.hedgeAt(now); !hedge.IsZero() && hedge.Before(until) {
+			until = hedge
+		}
+	}
 	uc.nc.SetReadDeadline(until)
 	runtime.Gosched() // others are served meanwhile: then the answer is there, and no read is in vain
 	limits := h1.Limits{Head: 256 << 10, Fields: 1000}
@@ -474,6 +489,13 @@ func (r *request) answerHead(uc *upConn) error {
 		if !end.IsZero() && !now.Before(end) {
 			return err
 		}
+		if r.second != nil && r.second.answered() {
+			return errHedged
+		}
+		if !hedge.IsZero() && !now.Before(hedge) {
+			hedge = time.Time{}
+			r.hedge(func() { uc.nc.SetReadDeadline(longAgo) })
+		}
 		if !expect.IsZero() && !now.Before(expect) { // the service does not ask: it may know no Expect
 			expect = time.Time{}
 			if err := c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
@@ -492,9 +514,15 @@ func (r *request) answerHead(uc *upConn) error {
 				until = end
 			}
 		}
+		if !hedge.IsZero() && (until.IsZero() || hedge.Before(until)) {
+			until = hedge
+		}
 		uc.nc.SetReadDeadline(until)
 		if c.gone.Load() || c.s.ctx.Err() != nil { // it left between the two
 			return errLeft
+		}
+		if r.second != nil && r.second.answered() {
+			return errHedged
 		}
 		if r.spoiled() {
 			return r.upload.err

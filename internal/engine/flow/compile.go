@@ -35,7 +35,8 @@ type Route struct {
 	Callee string
 	series *series
 	policy *policy
-	sides  []side    // of a split; nil: none
+	sides  []side // of a split; nil: none
+	usual  usual
 	mirror *Upstream // gets copies of requests; nil: none
 	memory *memory   // nil: answers are relayed and forgotten
 }

@@ -17,6 +17,7 @@ type policy struct {
 	declared bool          // total is, and is no default: it holds for all of an answer
 	quiet    time.Duration // of a stream; 0: none
 	retry    *retry.Policy
+	hedges   bool // retry may ask for second attempts beside slow ones
 	rates    []*rateLimit
 	priority limit.Priority
 	cohort   source
@@ -51,6 +52,7 @@ func compilePolicy(r *route.Rule, c snapshot.Policy, spent func(i int) *spending
 	p := &policy{
 		total: c.Deadline.Route(), declared: c.Deadline.Total != 0 || r.Timeout > 0, retry: c.Retry.Compile(), priority: c.Priority, cohort: sourceOf(c.Cohort), guard: compileGuard(c),
 	}
+	p.hedges = c.Retry.HedgeAfter != ""
 	if r.Timeout > 0 {
 		p.total = r.Timeout
 	}

@@ -49,7 +49,14 @@ func (x *exchange) send(out *http.Request, body *requestBody, length int64) (*ht
 			return nil, f
 		}
 		before := x.Sent
-		resp, a, err := x.attempt(out, e, body, length, n > 0)
+		var resp *http.Response
+		var a attempted
+		var err error
+		if x.Hedges() {
+			resp, a, err = x.attemptHedged(out, e, body, length, n > 0)
+		} else {
+			resp, a, err = x.attempt(out, e, body, length, n > 0)
+		}
 		if err == nil {
 			head := flow.AnswerHead{Status: resp.StatusCode, GRPC: -1, Length: resp.ContentLength, Untouched: !body.gone.Load(), Safe: safe,
 				ContentType: resp.Header.Get("Content-Type"), RetryAfter: resp.Header.Get("Retry-After"),

@@ -56,10 +56,7 @@ func testCoalesce(t *testing.T, open func(proxy.Options) Engine) {
 				var seen, hold atomic.Int64
 				b.serve(func(w http.ResponseWriter, r *http.Request) {
 					n := seen.Add(1)
-					select {
-					case <-time.After(time.Duration(hold.Load())):
-					case <-r.Context().Done():
-					}
+					takes(r, time.Duration(hold.Load()))
 					fmt.Fprint(w, "answer ", n)
 				})
 				c := client(t, h2)
@@ -87,10 +84,7 @@ func testCoalesce(t *testing.T, open func(proxy.Options) Engine) {
 		b.serve(func(w http.ResponseWriter, r *http.Request) {
 			seen.Add(1)
 			came <- true
-			select {
-			case <-time.After(time.Duration(hold.Load())):
-			case <-r.Context().Done():
-			}
+			takes(r, time.Duration(hold.Load()))
 			io.WriteString(w, "ok")
 		})
 		c := client(t, false)

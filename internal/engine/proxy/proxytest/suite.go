@@ -79,6 +79,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"cache", testCache},
 		{"coalesce", testCoalesce},
 		{"mirror", testMirror},
+		{"hedge", testHedge},
 		{"retry", testRetry},
 		{"balance", testBalance},
 		{"outliers", testOutliers},
