@@ -10,10 +10,12 @@
 package websocket
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"hash"
-	"hash/fnv"
 	"io"
 	"sync"
 )
@@ -69,9 +71,12 @@ func (f frame) append(b []byte, key [4]byte) []byte {
 	return b
 }
 
+// xor masks b, and unmasks it. RFC 6455, section 5.3.
 func xor(b []byte, key [4]byte) {
-	for i := range b {
-		b[i] ^= key[i&3]
+	pad := bytes.Repeat(key[:], 1024)
+	for len(b) > 0 {
+		n := subtle.XORBytes(b, b, pad)
+		b = b[n:]
 	}
 }
 
@@ -126,7 +131,7 @@ type tally struct {
 	sum hash.Hash // guarded by mu
 }
 
-func newTally() *tally { return &tally{sum: fnv.New128a()} }
+func newTally() *tally { return &tally{sum: sha256.New()} }
 
 func (t *tally) add(b []byte) {
 	t.mu.Lock()
