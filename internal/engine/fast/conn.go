@@ -80,6 +80,11 @@ func (c *conn) panicked(v any) {
 	}()
 	r := &c.w.one
 	f := c.w.x.Panicked(v)
+	r.memo.Close()
+	if s := r.second; s != nil {
+		s.stop()
+		c.w.x.Lost(s.y)
+	}
 	if !r.begun && r.c != nil {
 		r.refuse(f)
 	}

@@ -140,7 +140,7 @@ func (m *Memo) Elsewhere(good bool) {
 	m.x.fails()
 	name := "service=" + fb.elsewhere.Service
 	m.x.Rec.Fallback = name
-	if m.x.Edge && !m.x.P.o.Candid {
+	if !m.x.candid() {
 		name = "service" // outside, services have no names
 	}
 	m.x.Mark("Stoa-Fallback", name)

@@ -58,7 +58,7 @@ func (x *Exchange) Inject() Fault {
 }
 
 // Stuck notes that the time for x ran out, or its caller left, while a fault delayed it: as
-// if the service had the request and did not answer.
+// if the service had the request and did not answer. So it is held against the service.
 func (x *Exchange) Stuck() { x.Begun() }
 
 func (x *Exchange) decideFault() inject.Verdict {
@@ -96,7 +96,6 @@ func (x *Exchange) decideFault() inject.Verdict {
 			kind = "abort"
 		}
 		x.P.marks.injected.With(x.Rec.Callee, kind).Add(1)
-		x.Sent = max(x.Sent, Maybe) // a delay that outlasts the deadline is held against the service, as its own would be
 	}
 	return v
 }

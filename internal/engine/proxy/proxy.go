@@ -21,7 +21,9 @@
 //     kept. Two repeats cost no budget: nothing was sent because no connection came about; and,
 //     once, a kept connection died before a byte of answer. All are counted in
 //     hop.Record.Attempts. net/http's own repetitions are switched off, see repeat.go.
-//   - An answer of the proxy itself bears Stoa-Reason; one of a service never does.
+//   - An answer of the proxy itself bears Stoa-Reason; one of a service never does. What no
+//     service gave just now is marked: Cache-Status (kept, or shared with another caller),
+//     Stoa-Fallback (in the place of a failure), Stoa-Injected (a fault).
 //   - Bodies stream both ways through buffers of fixed size.
 //
 // Limits of net/http, which this engine shares: it unfolds obsolete line folding, takes a
@@ -29,7 +31,9 @@
 // framed anew, none of it reaches a service. What its parser refuses (400, 431) makes no
 // record. Field names are passed on in canonical case.
 //
-// Limits of this form: CONNECT and TRACE are refused; an upgrade (WebSocket) goes over HTTP/1.1 only.
+// Limits of this form: CONNECT and TRACE are refused; an upgrade (WebSocket) goes over
+// HTTP/1.1 only; what a cache gives is not counted by the rates of its route; Call uses no
+// cache, fallback, mirror or hedge.
 package proxy
 
 import (
