@@ -70,7 +70,7 @@ func TestShare(t *testing.T) {
 		if n := lead.turn.Flight.Waiting(); n != 2 {
 			t.Errorf("%d wait, want 2", n)
 		}
-		time.Sleep(300 * time.Millisecond)
+		<-time.After(300 * time.Millisecond)
 		lead.turn.Flight.Share("one")
 		lead.turn.Flight.End()
 		b.want(t, "the second", coalesce.Shared, "one", 300*time.Millisecond)
@@ -93,7 +93,7 @@ func TestFailurePassesTheLead(t *testing.T) {
 		g := coalesce.New[string, string]()
 		lead := enter(g, coalesce.Config{}, "a", nil)
 		b, c := enter(g, coalesce.Config{}, "a", nil), enter(g, coalesce.Config{}, "a", nil)
-		time.Sleep(400 * time.Millisecond)
+		<-time.After(400 * time.Millisecond)
 		lead.turn.Flight.End() // without a word: it has failed
 		synctest.Wait()
 		if c.done.Load() {
@@ -101,7 +101,7 @@ func TestFailurePassesTheLead(t *testing.T) {
 		}
 		b.want(t, "the next leader", coalesce.Lead, "", 400*time.Millisecond)
 		c.waits(t, "the third")
-		time.Sleep(500 * time.Millisecond)
+		<-time.After(500 * time.Millisecond)
 		b.turn.Flight.Share("two")
 		b.turn.Flight.End()
 		c.want(t, "the third", coalesce.Shared, "two", 900*time.Millisecond)
@@ -116,7 +116,7 @@ func TestWaitIsBounded(t *testing.T) {
 		short := coalesce.Config{Wait: 500 * time.Millisecond}
 		lead := enter(g, coalesce.Config{}, "a", nil)
 		c, b := enter(g, short, "a", nil), enter(g, coalesce.Config{}, "a", nil)
-		time.Sleep(450 * time.Millisecond)
+		<-time.After(450 * time.Millisecond)
 		lead.turn.Flight.Fail()
 		synctest.Wait()
 		if c.done.Load() { // it leads instead: fail once more
@@ -124,7 +124,7 @@ func TestWaitIsBounded(t *testing.T) {
 			b.want(t, "the last leader", coalesce.Lead, "", 450*time.Millisecond)
 			b.turn.Flight.End()
 		} else {
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			c.want(t, "who waits short", coalesce.Alone, "", 500*time.Millisecond)
 			b.turn.Flight.End()
 			b.want(t, "the last leader", coalesce.Lead, "", 450*time.Millisecond)
@@ -135,7 +135,7 @@ func TestWaitIsBounded(t *testing.T) {
 
 		lead = enter(g, coalesce.Config{}, "a", nil)
 		b = enter(g, coalesce.Config{}, "a", nil)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		b.want(t, "by default", coalesce.Alone, "", coalesce.DefaultWait)
 		lead.turn.Flight.End()
 		lead.cancel()
@@ -148,14 +148,14 @@ func TestDecline(t *testing.T) {
 		g := coalesce.New[string, string]()
 		lead := enter(g, coalesce.Config{}, "a", nil)
 		b := enter(g, coalesce.Config{}, "a", nil)
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		lead.turn.Flight.Decline()
 		lead.turn.Flight.Share("too late")
 		b.want(t, "who waited", coalesce.Alone, "", 100*time.Millisecond)
 		enter(g, coalesce.Config{}, "a", nil).want(t, "who comes later", coalesce.Alone, "", 0)
 
 		// The leader streams on: neither the deadline nor those who left end that.
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if err := lead.turn.Flight.Context().Err(); err != nil {
 			t.Errorf("the leader's request was ended: %v", err)
 		}
@@ -236,13 +236,13 @@ func TestDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := enter(g, coalesce.Config{Wait: time.Minute}, "a", nil)
-		time.Sleep(4 * time.Second)
+		<-time.After(4 * time.Second)
 		synctest.Wait()
 		f := turn.Flight
 		if f.Context().Value(trace{}) != "t" || f.Context().Err() != nil {
 			t.Errorf("value %v, %v", f.Context().Value(trace{}), f.Context().Err())
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		if got := context.Cause(f.Context()); got != context.DeadlineExceeded {
 			t.Errorf("after its deadline: %v", got)

@@ -157,12 +157,12 @@ func TestAFaultEndsByItself(t *testing.T) {
 				t.Errorf("the status says %q, want %q in it", got, s)
 			}
 		}
-		time.Sleep(5*time.Minute - time.Millisecond)
+		<-time.After(5*time.Minute - time.Millisecond)
 		synctest.Wait()
 		if w.acting() != "inventory-1" || w.kept() == "" {
 			t.Errorf("before its end: acting %q, kept %q", w.acting(), w.kept())
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 		synctest.Wait()
 		if w.acting() != "" || w.kept() != "" || w.shown("inventory") != "no fault is injected any more" || m.Of("inventory") != nil {
 			t.Errorf("after its end: acting %q, kept %q, shown %q, %q", w.acting(), w.kept(), w.shown("inventory"), m.Of("inventory"))
@@ -171,7 +171,7 @@ func TestAFaultEndsByItself(t *testing.T) {
 			t.Errorf("listed %+v, %v", out, err)
 		}
 		told := w.told
-		time.Sleep(24 * time.Hour)
+		<-time.After(24 * time.Hour)
 		if w.told != told {
 			t.Errorf("the proxy was told %d times more, of nothing", w.told-told)
 		}
@@ -194,7 +194,7 @@ func TestRestart(t *testing.T) {
 		w.must(m, api.FaultIn{Service: "payments", Abort: 500, For: core.Duration(2 * time.Hour)})
 		stop()
 		w.set, w.board = nil, map[string]core.Condition{}
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		delete(w.state.Docs, core.Ref{Kind: core.KindService, Name: "payments"}) // by an apply that another Stoa took
 
 		m, stop = w.start()
@@ -208,7 +208,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("the next is called %s", f.Name)
 		}
 		stop()
-		time.Sleep(2 * time.Hour)
+		<-time.After(2 * time.Hour)
 		_, stop = w.start()
 		defer stop()
 		if w.acting() != "" || w.kept() != "" || w.shown("payments") != "" {
@@ -226,7 +226,7 @@ func TestWhatWasKeptMayBeWrong(t *testing.T) {
 		if w.acting() != "x" {
 			t.Errorf("%q acts", w.acting())
 		}
-		time.Sleep(engine.MaxAhead)
+		<-time.After(engine.MaxAhead)
 		synctest.Wait()
 		if w.acting() != "" {
 			t.Errorf("%q acts after a day", w.acting())
@@ -387,7 +387,7 @@ func TestRefusals(t *testing.T) {
 		if len(w.kept()) > 64<<10 {
 			t.Errorf("%d bytes are kept", len(w.kept()))
 		}
-		time.Sleep(6 * time.Minute) // taken is over
+		<-time.After(6 * time.Minute) // taken is over
 		w.must(m, api.FaultIn{Service: "inventory", Abort: 503})
 	})
 }

@@ -149,15 +149,15 @@ func TestAccessLogTellsWhatItLeavesOut(t *testing.T) {
 		}
 		for range 30 {
 			pass(50, 50)
-			time.Sleep(500 * time.Millisecond)
+			<-time.After(500 * time.Millisecond)
 		}
 		if lines := told(); lines != nil {
 			t.Errorf("every request has a line, yet: %q", lines)
 		}
 		pass(5000, 100)
-		time.Sleep(2 * window * time.Second)
+		<-time.After(2 * window * time.Second)
 		pass(2*maxAccess, 2*maxAccess)
-		time.Sleep(5 * window * time.Second)
+		<-time.After(5 * window * time.Second)
 		want := []string{"orders: 4900 more requests have no line: 4900 not sampled, 0 beyond 1000 lines/s",
 			"orders: 1000 more requests have no line: 0 not sampled, 1000 beyond 1000 lines/s"}
 		if lines := told(); strings.Join(lines, "\n") != strings.Join(want, "\n") {
