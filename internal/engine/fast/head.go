@@ -10,11 +10,6 @@ import (
 	"stoa/internal/engine/hop"
 )
 
-// privateCookies begins the names of cookies that are Stoa's own. Cookies know no port
-// (RFC 6265, section 8.5): a browser that is logged in to the dashboard of this host
-// sends that session to the gateway too, and no service may have it.
-const privateCookies = "stoa_session_"
-
 // retime makes the head anew for another attempt, which has less time left.
 func (r *request) retime() {
 	body := bytes.Clone(r.head[r.headEnd:])
@@ -160,7 +155,7 @@ func (r *request) stays(f *h1.Field) bool {
 	case h1.Identity:
 		return !r.x.Edge
 	case h1.Cookie:
-		return !r.x.Edge || !bytes.Contains(f.Value.In(r.b), []byte(privateCookies))
+		return !r.x.Edge || !bytes.Contains(f.Value.In(r.b), []byte(flow.PrivateCookies))
 	}
 	return true
 }
@@ -170,7 +165,7 @@ func appendCookies(out, value []byte) []byte {
 	start := len(out)
 	for pair := range bytes.SplitSeq(value, []byte{';'}) {
 		pair = bytes.TrimSpace(pair)
-		if len(pair) == 0 || bytes.HasPrefix(pair, []byte(privateCookies)) {
+		if len(pair) == 0 || bytes.HasPrefix(pair, []byte(flow.PrivateCookies)) {
 			continue
 		}
 		if len(out) == start {

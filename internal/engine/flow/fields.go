@@ -9,6 +9,11 @@ import (
 	"stoa/internal/engine/route"
 )
 
+// PrivateCookies begins the names of cookies that are Stoa's own. Cookies know no port
+// (RFC 6265, section 8.5): a browser that is logged in to the dashboard of this host
+// sends that session to the gateway too, and no service may have it.
+const PrivateCookies = "stoa_session_"
+
 // DropsRequest says whether fields of this name, in any case, are taken out of the request.
 func (x *Exchange) DropsRequest(name string) bool {
 	if x.grpcTold && len(name) == len(deadline.GRPCField) && textproto.CanonicalMIMEHeaderKey(name) == "Grpc-Timeout" {

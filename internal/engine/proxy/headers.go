@@ -98,7 +98,7 @@ func requestHeaders(in *http.Request, l *flow.Listener) (h http.Header, bad stri
 				delete(h, name)
 			}
 		}
-		dropCookies(h, privateCookies)
+		dropCookies(h, flow.PrivateCookies)
 		host, _, err := net.SplitHostPort(in.RemoteAddr)
 		if err != nil {
 			host = in.RemoteAddr
@@ -115,11 +115,6 @@ func requestHeaders(in *http.Request, l *flow.Listener) (h http.Header, bad stri
 	}
 	return h, bad
 }
-
-// privateCookies begins the names of cookies that are Stoa's own. Cookies know no port
-// (RFC 6265, section 8.5): a browser that is logged in to the dashboard of this host
-// sends that session to the gateway too, and no service may have it.
-const privateCookies = "stoa_session_"
 
 // dropCookies takes the cookies whose name begins with prefix out of h and leaves the
 // others as they came.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+
+	"stoa/internal/engine/flow"
 )
 
 // The dashboard's session does not reach a service; every other cookie arrives as it came.
@@ -19,7 +21,7 @@ func TestDropCookies(t *testing.T) {
 		if c.in != nil {
 			h["Cookie"] = slices.Clone(c.in)
 		}
-		dropCookies(h, privateCookies)
+		dropCookies(h, flow.PrivateCookies)
 		if got := h["Cookie"]; !slices.Equal(got, c.want) {
 			t.Errorf("dropCookies(%q) = %q, want %q", c.in, got, c.want)
 		}

@@ -10,8 +10,9 @@
 // Listeners are made by Bind (on the node's loopback) and by Run (those of the
 // snapshot that have an address: the gateway's). Call sends a request from inside Stoa.
 //
-// This engine stands on net/http: its server reads requests, its transport (one per
-// endpoint) sends them. It is the portable engine, and the oracle for a faster one; both
+// Two engines carry requests: package fast does HTTP/1.1, and the portable one, which is
+// here, the rest, or all of it (Options.Engine). It stands on net/http: its server reads
+// requests, its transport (one per endpoint) sends them. It is the oracle of the other; both
 // pass the suite in proxytest.
 //
 // Invariants:
@@ -26,7 +27,7 @@
 //     Stoa-Fallback (in the place of a failure), Stoa-Injected (a fault).
 //   - Bodies stream both ways through buffers of fixed size.
 //
-// Limits of net/http, which this engine shares: it unfolds obsolete line folding, takes a
+// Limits of net/http, which the portable engine shares: it unfolds obsolete line folding, takes a
 // bare LF, and lets Transfer-Encoding win over Content-Length; since what leaves is
 // framed anew, none of it reaches a service. What its parser refuses (400, 431) makes no
 // record. Field names are passed on in canonical case.
