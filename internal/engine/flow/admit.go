@@ -10,6 +10,7 @@ import (
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/limit"
 	"stoa/internal/engine/rate"
+	"stoa/internal/engine/snapshot"
 )
 
 // The stages of admission.
@@ -98,7 +99,7 @@ func (x *Exchange) allow() *Refusal {
 	u := x.Up.pool
 	pass, wait, ok := u.breaker.Allow(x.now)
 	if !ok {
-		x.P.meters.shed.With(x.Up.Name, string(hop.Breaker), x.priority.String()).Add(1)
+		u.refused.add(&x.P.meters, u.name, byBreaker, x.priority)
 		return &Refusal{Reason: hop.Breaker, Status: 503, Text: x.Up.Service + " fails, and is left alone for a while",
 			Hint: "See what fails: stoa why " + x.Up.Service, Retry: seconds(int64(wait)), NoRetry: true}
 	}
@@ -107,35 +108,107 @@ func (x *Exchange) allow() *Refusal {
 	return nil
 }
 
-// rates takes from every rate of the route. Where one refuses, those before it are spent
-// all the same.
+// rates asks every rate of the route, and takes from all or from none: a request that one
+// refuses spends nothing of the others. Two requests at one moment that each want the last
+// of what the other has may both be refused; never do more pass than any rate allows.
 func (x *Exchange) rates() *Refusal {
-	for _, r := range x.policy.rates {
-		v := x.take(r)
-		if x.rated == nil || !v.OK || v.Remaining < x.rate.Remaining {
-			x.rated, x.rate = &r.limit, v // what is told is the one that is nearest
+	switch rates := x.policy.rates; len(rates) {
+	case 0:
+		return nil
+	case 1:
+		r := rates[0]
+		x.rated, x.rate = &r.limit, r.take(r.tag(x), x.now)
+		if !x.rate.OK {
+			return x.tooMany()
 		}
-		if !v.OK {
-			x.P.meters.rated.With(x.Rec.Listener, x.Rec.Route).Add(1)
-			f := &Refusal{Reason: hop.Rate, Status: 429, Text: "more requests than " + x.Rec.Route + " allows",
-				Retry: int(v.RetryAfter()), Fields: x.rateFields()}
+		return nil
+	default:
+		return x.ratesOf(rates)
+	}
+}
+
+// ratesOf is rates for several.
+func (x *Exchange) ratesOf(rates []*rateLimit) *Refusal {
+	var tags [snapshot.MaxRates]rate.Tag
+	var taken [snapshot.MaxRates]rate.Verdict
+	x.rated = nil
+	for i, r := range rates {
+		tags[i] = r.tag(x)
+		if v := r.peek(tags[i], x.now); !v.OK {
+			x.refusing(r, v)
+		}
+	}
+	if x.rated != nil {
+		return x.tooMany()
+	}
+	for i, r := range rates {
+		v := r.take(tags[i], x.now)
+		if !v.OK { // another request came between
+			since := time.Duration(Now() - x.now)
+			for j, before := range rates[:i] {
+				before.giveBack(tags[j], taken[j], since)
+			}
 			x.rated = nil
-			return f
+			x.refusing(r, v)
+			return x.tooMany()
+		}
+		taken[i] = v
+		if x.rated == nil || v.Remaining < x.rate.Remaining {
+			x.rated, x.rate = &r.limit, v // what is told is the one that is nearest
 		}
 	}
 	return nil
 }
 
-func (x *Exchange) take(r *rateLimit) rate.Verdict {
+// refusing notes a rate that refuses: what is told is the one that does so longest.
+func (x *Exchange) refusing(r *rateLimit, v rate.Verdict) {
+	if x.rated == nil || v.Retry > x.rate.Retry {
+		x.rated, x.rate = &r.limit, v
+	}
+}
+
+// tooMany refuses for rated.
+func (x *Exchange) tooMany() *Refusal {
+	x.Route.rated.add(&x.P.meters, x.Rec.Listener, x.Rec.Route)
+	f := &Refusal{Reason: hop.Rate, Status: 429, Text: "more requests than " + x.Rec.Route + " allows",
+		Retry: int(x.rate.RetryAfter()), Fields: x.rateFields()}
+	x.rated = nil
+	return f
+}
+
+// tag gives whose quota of r the request spends; 0 where all share one.
+func (r *rateLimit) tag(x *Exchange) rate.Tag {
 	switch r.from.kind {
 	case balance.NoKey:
-		return r.limit.Take(&r.spent.cell, x.now)
+		return 0
 	case balance.Client:
 		if a, err := netip.ParseAddr(x.Req.Client()); err == nil {
-			return r.spent.keyed.TakeAddr(&r.limit, a, x.now)
+			return rate.TagOfAddr(a)
 		}
 	}
-	return r.spent.keyed.Take(&r.limit, x.keyOf(r.from), x.now)
+	return rate.TagOf(x.keyOf(r.from))
+}
+
+func (r *rateLimit) peek(t rate.Tag, now int64) rate.Verdict {
+	if r.from.kind == balance.NoKey {
+		return r.limit.Peek(&r.spent.cell, now)
+	}
+	return r.spent.keyed.Peek(&r.limit, t, now)
+}
+
+func (r *rateLimit) take(t rate.Tag, now int64) rate.Verdict {
+	if r.from.kind == balance.NoKey {
+		return r.limit.Take(&r.spent.cell, now)
+	}
+	return r.spent.keyed.TakeTag(&r.limit, t, now)
+}
+
+func (r *rateLimit) giveBack(t rate.Tag, v rate.Verdict, since time.Duration) {
+	if r.from.kind == balance.NoKey {
+		r.limit.Return(&r.spent.cell, v, since)
+		return
+	}
+	r.spent.keyed.Return(&r.limit, t, v, since)
 }
 
 // entered is what follows an answer of the limiter.
@@ -147,10 +220,12 @@ func (x *Exchange) entered(a limit.Answer) *Refusal {
 	}
 	f := &Refusal{Reason: hop.Limit, Status: 503, Text: x.Up.Service + " has as many requests as it can take",
 		Hint: "See its limit: stoa why " + x.Up.Service, NoRetry: true}
+	why := byLimit
 	if a == limit.Shed {
+		why = byShed
 		f.Reason, f.Text = hop.Shed, x.Up.Service+" is overloaded, and serves what is more important first"
 	}
-	x.P.meters.shed.With(x.Up.Name, string(f.Reason), x.priority.String()).Add(1)
+	x.Up.pool.refused.add(&x.P.meters, x.Up.Name, why, x.priority)
 	return f
 }
 

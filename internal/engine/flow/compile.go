@@ -35,6 +35,7 @@ type Route struct {
 	Callee string
 	series *series
 	policy *policy
+	rated  rated
 	sides  []side // of a split; nil: none
 	usual  usual
 	mirror *Upstream // gets copies of requests; nil: none

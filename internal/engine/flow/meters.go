@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/limit"
 	"stoa/internal/ground/meter"
 )
 
@@ -14,10 +15,11 @@ type meters struct {
 	retries  meter.Counters
 	dropped  meter.Counters
 
+	shed  meter.Counters // see sheds
+	rated meter.Counters // see rated
+
 	// For slow paths: a series is looked up with each count.
 	unrepeated meter.Counters
-	shed       meter.Counters
-	rated      meter.Counters
 	ejections  meter.Counters
 
 	ejected, breaker, limit, inflight, waiting, overload, budget meter.Gauges
@@ -75,6 +77,42 @@ func newMeters(r *meter.Registry) meters {
 		dropped: r.Counter(meter.Desc{Name: "stoa_proxy_records_dropped_total",
 			Help: "Records of failed, refused, repeated or slow requests that were too many to keep."}),
 	}
+}
+
+// Why an upstream is spared: the index of a counter of sheds.
+const (
+	byBreaker = iota
+	byLimit
+	byShed
+	shedReasons
+)
+
+var shedNames = [shedReasons]hop.Reason{hop.Breaker, hop.Limit, hop.Shed}
+
+// sheds are the counters of what an upstream was spared, by why and priority. A refusal must
+// cost less than what it spares, so that each is looked up once: with the first of its kind.
+type sheds [shedReasons][limit.Bulk - limit.Critical + 1]atomic.Pointer[meter.Counter]
+
+func (s *sheds) add(m *meters, upstream string, why int, p limit.Priority) {
+	at := &s[why][p-limit.Critical]
+	c := at.Load()
+	if c == nil {
+		c = m.shed.With(upstream, string(shedNames[why]), p.String())
+		at.Store(c)
+	}
+	c.Add(1)
+}
+
+// rated is the counter of what the rates of a route refused; it is looked up once, too.
+type rated struct{ c atomic.Pointer[meter.Counter] }
+
+func (r *rated) add(m *meters, listener, route string) {
+	c := r.c.Load()
+	if c == nil {
+		c = m.rated.With(listener, route)
+		r.c.Store(c)
+	}
+	c.Add(1)
 }
 
 // series are the series of one (caller, callee, route): the counters are made with the

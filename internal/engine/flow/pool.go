@@ -26,6 +26,7 @@ type pool struct {
 	budget   *retry.Budget
 	limiter  *limit.Limiter
 	due      atomic.Int64           // the next look
+	refused  sheds
 	gauges   atomic.Pointer[gauges] // nil before the first snapshot that has it
 
 	declared snapshot.Upstream // in force; guarded by Plane.upsMu

@@ -10,6 +10,7 @@ import (
 	"stoa/api/core"
 	"stoa/internal/engine/deadline"
 	"stoa/internal/engine/rate"
+	"stoa/internal/engine/snapshot"
 )
 
 // Check tells bad what is wrong with p, which is declared over the defaults def, by the
@@ -92,6 +93,9 @@ func quotas(r *core.RateLimit, tell func(path, text, hint string)) {
 	}
 	if r.Quota != (core.Quota{}) {
 		one("rateLimit", r.Quota)
+	}
+	if n := len(r.Quotas()); n > snapshot.MaxRates {
+		tell("rateLimit", fmt.Sprintf("%d rates are more than %d", n, snapshot.MaxRates), "Take some away.")
 	}
 	for i, q := range r.All {
 		one(fmt.Sprintf("rateLimit[%d]", i), q)

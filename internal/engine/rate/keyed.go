@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Bounds of a Keyed.
@@ -54,6 +55,59 @@ type set struct {
 // seed makes the places of keys unpredictable from outside.
 var seed = maphash.MakeSeed()
 
+// Tag stands for a key in this process. It is made once for all that is asked about a request.
+type Tag uint64
+
+// TagOf is the tag of a key.
+func TagOf(key string) Tag { return Tag(maphash.String(seed, key)) }
+
+// TagOfAddr is the tag of a client's address, see TakeAddr.
+func TagOfAddr(a netip.Addr) Tag { return Tag(addrTag(a)) }
+
+// TakeTag is Take by the tag of the key.
+func (k *Keyed) TakeTag(l *Limit, t Tag, now int64) Verdict { return k.take(l, uint64(t), now) }
+
+// Peek is what TakeTag would answer, and takes nothing; of a key that is not known it
+// remembers nothing.
+func (k *Keyed) Peek(l *Limit, t Tag, now int64) Verdict {
+	back := int64(0)
+	k.find(uint64(t), func(b *int64) { back = *b })
+	_, v := l.take(back, now)
+	return v
+}
+
+// Return gives back what a TakeTag took that answered v, which was OK, as Limit.Return does. If
+// the key has been forgotten since, so has what it spent.
+func (k *Keyed) Return(l *Limit, t Tag, v Verdict, since time.Duration) {
+	k.find(uint64(t), func(b *int64) { *b -= l.due(v, since) })
+}
+
+// find calls do, which does not block, with where a key is kept, if it is.
+func (k *Keyed) find(tag uint64, do func(back *int64)) {
+	tag = marked(tag)
+	s := &k.shards[tag%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sets) == 0 {
+		return
+	}
+	at := &s.sets[tag>>shardBits&uint64(len(s.sets)-1)]
+	for i, t := range at.tags {
+		if t == tag {
+			do(&at.back[i])
+			return
+		}
+	}
+}
+
+// marked gives a tag that is not taken for that of a free way, 0.
+func marked(tag uint64) uint64 {
+	if tag>>placeBits == 0 {
+		tag |= 1 << placeBits
+	}
+	return tag
+}
+
 // Take is Limit.Take for the quota of key.
 func (k *Keyed) Take(l *Limit, key string, now int64) Verdict {
 	return k.take(l, maphash.String(seed, key), now)
@@ -90,10 +144,7 @@ func addrTag(a netip.Addr) uint64 {
 }
 
 func (k *Keyed) take(l *Limit, tag uint64, now int64) Verdict {
-	// A tag of 0 marks a free way.
-	if tag>>placeBits == 0 {
-		tag |= 1 << placeBits
-	}
+	tag = marked(tag)
 	s := &k.shards[tag%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,6 +11,9 @@
 //	                    Keyed   the same for many keys, bounded
 //	limit.Take(&cell, now) -> Verdict -> header fields
 //
+// Where several limits must all allow a request, ask each with Peek and take only where none
+// refuses; what was taken before another request came between is given back (Return).
+//
 // What was spent lives across snapshots, keyed by identity: the caller keeps the Cell or
 // the Keyed and takes from it by the Limit of its snapshot. A cell does not know its rate,
 // so a changed Config needs no conversion, and requests of two snapshots may use a cell at
@@ -71,6 +74,22 @@ func (l *Limit) Take(c *Cell, now int64) Verdict {
 			return v
 		}
 	}
+}
+
+// Peek is what Take would answer, and takes nothing.
+func (l *Limit) Peek(c *Cell, now int64) Verdict {
+	_, v := l.take(c.back.Load(), now)
+	return v
+}
+
+// Return gives back what a Take took that answered v, which was OK, since it did so long ago:
+// what of it has not come back by itself. At once that is all of it, and never is it more,
+// whatever others took in between.
+func (l *Limit) Return(c *Cell, v Verdict, since time.Duration) { c.back.Add(-l.due(v, since)) }
+
+// due is what of a step that was taken with v has not come back by itself.
+func (l *Limit) due(v Verdict, since time.Duration) int64 {
+	return min(max(int64(v.Reset-since), 0), l.step)
 }
 
 // take is the rule: it gives where a cell moves to, and the verdict.

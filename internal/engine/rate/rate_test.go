@@ -476,3 +476,73 @@ func FuzzParseRate(f *testing.F) {
 		}
 	})
 }
+
+// Who asks takes nothing, and what was taken and given back is as if it had never been taken.
+func TestPeekAndReturn(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, text := range []string{"7/s", "1000/m", "1000000/s"} {
+		l := limit(t, Config{Rate: parse(t, text), Burst: 3})
+		var c, same Cell // the same, asked the same without what is given back
+		var k Keyed
+		tag := TagOf("a")
+		now := int64(5)
+		for range 5000 {
+			now += r.Int64N(2 * l.step)
+			want := l.Take(&same, now)
+			if got := l.Peek(&c, now); got != want || k.Peek(l, tag, now) != want {
+				t.Fatalf("%s: peeked %+v, %+v, want %+v", text, got, k.Peek(l, tag, now), want)
+			}
+			for range 2 { // taken, and given back
+				if v := l.Take(&c, now); v.OK {
+					l.Return(&c, v, 0)
+				}
+				if v := k.TakeTag(l, tag, now); v.OK {
+					k.Return(l, tag, v, 0)
+				}
+			}
+			if got := l.Take(&c, now); got != want || k.TakeTag(l, tag, now) != want {
+				t.Fatalf("%s: took %+v, want %+v", text, got, want)
+			}
+		}
+	}
+}
+
+// What comes back late has come back by itself in part, and nobody else's is given back.
+func TestReturnLate(t *testing.T) {
+	l := limit(t, Config{Rate: parse(t, "10/s"), Burst: 2})
+	const ms = int64(time.Millisecond)
+	for _, x := range []struct {
+		at, want int64 // ms: when it is given back, and the debt of a request at 100 ms then
+	}{{0, 100}, {40, 100}, {100, 100}, {500, 100}} {
+		var c Cell
+		first := l.Take(&c, 0)
+		l.Take(&c, 100*ms) // another's
+		l.Return(&c, first, time.Duration(max(x.at, 100)*ms))
+		if got := c.back.Load() - 100*ms; got != x.want*ms {
+			t.Errorf("given back after %d ms: a debt of %d ms, want %d", x.at, got/ms, x.want)
+		}
+	}
+	var c Cell
+	first, second := l.Take(&c, 0), l.Take(&c, 0)
+	l.Return(&c, first, 30*time.Millisecond)
+	if got := c.back.Load(); !second.OK || got != 130*ms { // 30 ms are kept: rather too few pass than too many
+		t.Errorf("back at %d ms, want 130", got/ms)
+	}
+}
+
+// A key that was not known is not remembered for having been asked of, and one that was
+// forgotten gets nothing back.
+func TestPeekRemembersNothing(t *testing.T) {
+	l := limit(t, Config{Rate: parse(t, "1/h")})
+	var k Keyed
+	if v := k.Peek(l, TagOf("a"), 1); !v.OK || k.Len(1) != 0 || k.shards[uint64(TagOf("a"))%shards].sets != nil {
+		t.Errorf("%+v, %d keys", v, k.Len(1))
+	}
+	k.Return(l, TagOf("a"), Verdict{OK: true, Reset: time.Hour}, 0)
+	if v := k.TakeTag(l, TagOf("a"), 1); !v.OK || v.Remaining != 0 {
+		t.Errorf("%+v", v)
+	}
+	if v := k.Take(l, "a", 1); v.OK {
+		t.Error("a tag is another key")
+	}
+}

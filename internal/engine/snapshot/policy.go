@@ -27,6 +27,9 @@ type Policy struct {
 	Secure   *Secure         `json:"secure,omitempty"` // security fields of answers
 }
 
+// MaxRates bounds the rates of one rule.
+const MaxRates = 8
+
 // Fallback is what is answered where the failure would be: of what is set, the first that
 // there is, in the order of the fields. For safe methods only.
 type Fallback struct {
@@ -70,6 +73,9 @@ func (p Policy) Check(bad func(path, text, hint string)) {
 	p.Deadline.Check(in("deadline"))
 	p.Retry.Check(in("retry"))
 	p.Retry.CheckTotal(p.Deadline.Route(), in("retry"))
+	if len(p.Rates) > MaxRates {
+		bad("rates", fmt.Sprintf("%d are more than %d", len(p.Rates), MaxRates), "Take some away.")
+	}
 	for i, r := range p.Rates {
 		r.Check(in(fmt.Sprintf("rates[%d]", i)))
 	}

@@ -76,6 +76,22 @@ func testRates(t *testing.T, open func(proxy.Options) Engine) {
 			}
 		}
 	})
+	t.Run("all of several, or nothing is spent", func(t *testing.T) {
+		b := newBench(t, open, policy(snapshot.Policy{Rates: []rate.Config{
+			{Rate: rate.Rate{N: 3, Per: time.Hour}}, {Rate: rate.Rate{N: 1, Per: time.Hour}, Per: "header:X-Key"}}}))
+		seen := serve(b)
+		for _, c := range []struct {
+			key  string
+			want int
+		}{{"a", 200}, {"a", 429}, {"a", 429}, {"a", 429}, {"b", 200}, {"c", 200}, {"d", 429}} {
+			if code, _, _ := ask(t, b.edge, "GET", "X-Key: "+c.key+"\r\n", ""); code != c.want {
+				t.Errorf("%s: %d, want %d", c.key, code, c.want)
+			}
+		}
+		if seen.Load() != 3 {
+			t.Errorf("the service had %d requests", seen.Load())
+		}
+	})
 	t.Run("a gRPC caller is told so", func(t *testing.T) {
 		b := newBench(t, open, hourly(1, ""))
 		serve(b)
