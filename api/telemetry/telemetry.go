@@ -119,15 +119,19 @@ type EdgeRate struct {
 
 // Guard is what the resilience patterns do at one place, beside letting requests pass.
 type Guard struct {
-	Name     string    `json:"name"`               // upstream, which is most often a service; listener and route for a rate
-	Breaker  string    `json:"breaker,omitempty"`  // open or half-open; "" when closed
-	Ejected  int       `json:"ejected,omitempty"`  // endpoints that are left alone for a while
-	Limit    int       `json:"limit,omitempty"`    // how many requests may be there at one time; 0 for any number
-	InFlight int       `json:"inFlight,omitempty"` // requests that count to Limit
-	Waiting  int       `json:"waiting,omitempty"`  // requests that wait for a place
-	Overload float64   `json:"overload,omitempty"` // 0 to 1
-	Budget   *float64  `json:"budget,omitempty"`   // what is left for repeats, 0 to 1, if anything has asked
-	Done     []Defence `json:"done,omitempty"`
+	Name     string     `json:"name"`               // upstream, which is most often a service; listener and route for a rate
+	Service  string     `json:"service,omitempty"`  // that is called there, if that is known
+	Breaker  string     `json:"breaker,omitempty"`  // open or half-open; "" when closed
+	Since    *core.Time `json:"since,omitempty"`    // when that was first seen, some two seconds late; nil when closed
+	Before   *Passed    `json:"before,omitempty"`   // what callers got in the ten seconds before the breaker was seen to leave closed
+	Ejected  int        `json:"ejected,omitempty"`  // endpoints that are left alone for a while
+	Limit    int        `json:"limit,omitempty"`    // how many requests may be there at one time; 0 for any number
+	InFlight int        `json:"inFlight,omitempty"` // requests that count to Limit
+	Waiting  int        `json:"waiting,omitempty"`  // requests that wait for a place
+	Overload float64    `json:"overload,omitempty"` // 0 to 1
+	Budget   *float64   `json:"budget,omitempty"`   // what is left for repeats, 0 to 1, if anything has asked
+	Done     []Defence  `json:"done,omitempty"`
+	Shed     []Shed     `json:"shed,omitempty"` // what of Done was refused to spare it, by priority, the highest first
 }
 
 // Defence is one thing that a guard did, and how often.
@@ -138,11 +142,24 @@ type Defence struct {
 	Total uint64  `json:"total"`         // since the start
 }
 
+// Shed is how often requests of one priority were refused to spare an upstream.
+type Shed struct {
+	Priority string  `json:"priority"` // critical, normal, low, bulk
+	Rate     float64 `json:"rate"`     // per second, over the last 10 s
+	Total    uint64  `json:"total"`    // since the start
+}
+
+// Passed is how many requests passed in a time, and how many failed, as their callers saw it.
+type Passed struct {
+	Requests uint64 `json:"requests"`
+	Failed   uint64 `json:"failed"`
+}
+
 // TopOut is the traffic of the moment, busiest first.
 type TopOut struct {
 	At     core.Time  `json:"at"`
 	Edges  []EdgeRate `json:"edges"`            // those without a request in the last 10 s too, at rate 0
-	Guards []Guard    `json:"guards,omitempty"` // those that have ever done something, or stand otherwise than at rest
+	Guards []Guard    `json:"guards,omitempty"` // those that have ever done something, or stand otherwise than at rest; with all, the others too
 	All    bool       `json:"all,omitempty"`    // as asked: the text shows those too
 }
 

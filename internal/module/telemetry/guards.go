@@ -11,7 +11,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"stoa/api/core"
 	"stoa/api/telemetry"
+	"stoa/internal/engine/limit"
 	"stoa/internal/ground/meter"
 )
 
@@ -19,24 +21,31 @@ import (
 var defences = []struct {
 	family, what string
 	name, why    []int // which labels say where it was, and why
+	of           []int // which says of what priority
 }{
-	{"stoa_proxy_retries_total", "retried", []int{0}, nil},
-	{"stoa_proxy_retries_refused_total", "not-retried", []int{0}, []int{1}},
-	{"stoa_proxy_shed_total", "refused", []int{0}, []int{1}},
-	{"stoa_proxy_ejections_total", "ejected", []int{0}, []int{1}},
-	{"stoa_proxy_fallbacks_total", "fallback", []int{0}, []int{1}},
-	{"stoa_proxy_hedges_total", "hedged", []int{0}, []int{1}},
-	{"stoa_proxy_injected_total", "injected", []int{0}, []int{1}},
-	{"stoa_proxy_cache_total", "cache", []int{0}, []int{1}},
-	{"stoa_proxy_rate_limited_total", "refused", []int{0, 1}, nil}, // listener and route
+	{"stoa_proxy_retries_total", "retried", []int{0}, nil, nil},
+	{"stoa_proxy_retries_refused_total", "not-retried", []int{0}, []int{1}, nil},
+	{"stoa_proxy_shed_total", "refused", []int{0}, []int{1}, []int{2}},
+	{"stoa_proxy_ejections_total", "ejected", []int{0}, []int{1}, nil},
+	{"stoa_proxy_fallbacks_total", "fallback", []int{0}, []int{1}, nil},
+	{"stoa_proxy_hedges_total", "hedged", []int{0}, []int{1}, nil},
+	{"stoa_proxy_injected_total", "injected", []int{0}, []int{1}, nil},
+	{"stoa_proxy_cache_total", "cache", []int{0}, []int{1}, nil},
+	{"stoa_proxy_rate_limited_total", "refused", []int{0, 1}, nil, nil}, // listener and route
 }
+
+// breakerFamily is the gauge of which each change is noted.
+const breakerFamily = "stoa_proxy_breaker_state"
+
+// phases are the values of that gauge, "" being closed.
+var phases = [...]string{"", "open", "half-open"}
+
+func phaseOf(v float64) string { return phases[min(2, max(0, int(v)))] }
 
 // states are the gauges of one upstream, and where they are shown. A gauge is read only when
 // somebody asks.
 var states = map[string]func(*telemetry.Guard, float64){
-	"stoa_proxy_breaker_state": func(g *telemetry.Guard, v float64) {
-		g.Breaker = [...]string{"", "open", "half-open"}[min(2, max(0, int(v)))]
-	},
+	breakerFamily:                   func(g *telemetry.Guard, v float64) { g.Breaker = phaseOf(v) },
 	"stoa_proxy_ejected_endpoints":  func(g *telemetry.Guard, v float64) { g.Ejected = int(v) },
 	"stoa_proxy_limit_requests":     func(g *telemetry.Guard, v float64) { g.Limit = int(v) },
 	"stoa_proxy_inflight_requests":  func(g *telemetry.Guard, v float64) { g.InFlight = int(v) },
@@ -52,10 +61,18 @@ type guards struct {
 	views  []*meter.View // of defences; guarded by mu, as all that follows
 	series map[*meter.Counter]*counter
 	done   map[defence]*tally
+	phases map[string]phase // of the breakers that are not closed, by upstream
 }
 
-// defence is something that was done at one place.
-type defence struct{ name, what, why string }
+// defence is something that was done at one place, to requests of a priority.
+type defence struct{ name, what, why, of string }
+
+// phase is what a breaker was seen to do.
+type phase struct {
+	name   string
+	since  time.Time
+	before telemetry.Passed
+}
 
 // counter is a series at the last look.
 type counter struct {
@@ -75,15 +92,16 @@ type tally struct {
 }
 
 func newGuards(r *meter.Registry) *guards {
-	g := &guards{meters: r, series: map[*meter.Counter]*counter{}, done: map[defence]*tally{}}
+	g := &guards{meters: r, series: map[*meter.Counter]*counter{}, done: map[defence]*tally{}, phases: map[string]phase{}}
 	for _, d := range defences {
 		g.views = append(g.views, r.View(d.family))
 	}
 	return g
 }
 
-// look reads the series. It costs next to nothing where nothing was done.
-func (g *guards) look(now time.Time) {
+// look reads the series. It costs next to nothing where nothing was done. passed tells what
+// was answered by a service until the second before now.
+func (g *guards) look(now time.Time, passed func(service string) telemetry.Passed) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i, v := range g.views {
@@ -105,6 +123,34 @@ func (g *guards) look(now time.Time) {
 		c.tally.total += n - c.last
 		c.last = n
 	}
+	g.watch(now, passed)
+}
+
+// watch notes which breakers have changed. A gauge shows a change after a second at most, and
+// another may pass until it is looked at.
+func (g *guards) watch(now time.Time, passed func(service string) telemetry.Passed) {
+	seen := map[string]phase{}
+	for s := range g.meters.Samples(breakerFamily) {
+		name := phaseOf(s.Value)
+		if len(s.Values) != 1 || name == "" {
+			continue
+		}
+		p, known := g.phases[s.Values[0]]
+		if !known {
+			p.before = passed(serviceOf(s.Values[0]))
+		}
+		if p.name != name {
+			p.name, p.since = name, now
+		}
+		seen[s.Values[0]] = p
+	}
+	g.phases = seen
+}
+
+// serviceOf gives the service of an upstream: "orders" of "orders/grpc".
+func serviceOf(upstream string) string {
+	service, _, _ := strings.Cut(upstream, "/")
+	return service
 }
 
 // meet takes up the series of a family that are new, and lets go of those that are gone.
@@ -116,7 +162,7 @@ func (g *guards) meet(family int, all []meter.Series) {
 		c := before[s.Counter]
 		if c == nil {
 			d := defence{what: defences[family].what}
-			d.name, d.why = picked(s.Values, defences[family].name), picked(s.Values, defences[family].why)
+			d.name, d.why, d.of = picked(s.Values, defences[family].name), picked(s.Values, defences[family].why), picked(s.Values, defences[family].of)
 			if g.done[d] == nil {
 				if len(g.done) >= maxEdges {
 					continue
@@ -150,21 +196,24 @@ func (t *tally) rate(now int64) float64 {
 	return float64(n) / window
 }
 
-// all gives the guards as of the last look, by name.
-func (g *guards) all(now time.Time) []telemetry.Guard {
+// all gives the guards as of the last look, by name; with calm those at rest, too. routed
+// tells the service of a route.
+func (g *guards) all(now time.Time, calm bool, routed func(route string) string) []telemetry.Guard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	byName := map[string]*telemetry.Guard{}
 	of := func(name string) *telemetry.Guard {
 		if byName[name] == nil {
-			byName[name] = &telemetry.Guard{Name: name}
+			byName[name] = &telemetry.Guard{Name: name, Service: serviceOf(name)}
+			if _, route, rated := strings.Cut(name, " "); rated { // no upstream: no name has a space
+				byName[name].Service = routed(route)
+			}
 		}
 		return byName[name]
 	}
 	for d, t := range g.done {
 		if t.total > 0 {
-			x := of(d.name)
-			x.Done = append(x.Done, telemetry.Defence{What: d.what, Why: d.why, Rate: t.rate(now.Unix()), Total: t.total})
+			tell(of(d.name), d, t.rate(now.Unix()), t.total)
 		}
 	}
 	for s := range g.meters.Samples(slices.Collect(maps.Keys(states))...) {
@@ -174,14 +223,51 @@ func (g *guards) all(now time.Time) []telemetry.Guard {
 	}
 	var out []telemetry.Guard
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		if x := byName[name]; len(x.Done) > 0 || state(x) != "" {
-			slices.SortFunc(x.Done, func(a, b telemetry.Defence) int {
-				return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(b.Total, a.Total), cmp.Compare(a.What+a.Why, b.What+b.Why))
-			})
-			out = append(out, *x)
+		x := byName[name]
+		if len(x.Done) == 0 && state(x) == "" && !calm {
+			continue
 		}
+		if p, ok := g.phases[name]; ok && x.Breaker != "" {
+			since := core.At(p.since)
+			x.Since, x.Before = &since, &p.before
+		}
+		slices.SortFunc(x.Done, func(a, b telemetry.Defence) int {
+			return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(b.Total, a.Total), cmp.Compare(a.What+a.Why, b.What+b.Why))
+		})
+		slices.SortFunc(x.Shed, func(a, b telemetry.Shed) int { return cmp.Compare(rank(a.Priority), rank(b.Priority)) })
+		out = append(out, *x)
 	}
 	return out
+}
+
+// tell adds what was done to what a guard tells.
+func tell(x *telemetry.Guard, d defence, rate float64, total uint64) {
+	i := slices.IndexFunc(x.Done, func(o telemetry.Defence) bool { return o.What == d.what && o.Why == d.why })
+	if i < 0 {
+		i = len(x.Done)
+		x.Done = append(x.Done, telemetry.Defence{What: d.what, Why: d.why})
+	}
+	x.Done[i].Rate += rate
+	x.Done[i].Total += total
+	if d.of == "" {
+		return
+	}
+	i = slices.IndexFunc(x.Shed, func(o telemetry.Shed) bool { return o.Priority == d.of })
+	if i < 0 {
+		i = len(x.Shed)
+		x.Shed = append(x.Shed, telemetry.Shed{Priority: d.of})
+	}
+	x.Shed[i].Rate += rate
+	x.Shed[i].Total += total
+}
+
+// rank orders priorities, the highest first; what is none comes last.
+func rank(priority string) limit.Priority {
+	p, err := limit.ParsePriority(priority)
+	if err != nil {
+		return limit.Bulk + 1
+	}
+	return p
 }
 
 // state says how a guard stands, "" at rest.

@@ -145,7 +145,7 @@ func (m *Module) watch(ctx context.Context) {
 // look reads the series of the proxy.
 func (m *Module) look(now time.Time) {
 	m.rates.look(now)
-	m.guards.look(now)
+	m.guards.look(now, func(service string) telemetry.Passed { return m.rates.before(service, now) })
 }
 
 // Line keeps a line of output. It does not keep the slice.

@@ -37,8 +37,9 @@ type rates struct {
 	times     map[way]*timed
 	edges     map[edge]*edgeRate
 	callees   map[string]*callee
-	looked    time.Time  // the last look
-	moved     []*counted // the series in which it found something
+	routes    map[string]string // the service that a route leads to
+	looked    time.Time         // the last look
+	moved     []*counted        // the series in which it found something
 }
 
 // way is what durations are of.
@@ -84,7 +85,7 @@ func newRates(r *meter.Registry) *rates {
 	return &rates{
 		requests: r.View(requestsFamily), durations: r.View(durationFamily),
 		counters: map[*meter.Counter]*counted{}, times: map[way]*timed{},
-		edges: map[edge]*edgeRate{}, callees: map[string]*callee{},
+		edges: map[edge]*edgeRate{}, callees: map[string]*callee{}, routes: map[string]string{},
 	}
 }
 
@@ -138,6 +139,7 @@ func (r *rates) meet() {
 	if all, changed := r.requests.Series(); changed {
 		before := r.counters
 		r.counters = make(map[*meter.Counter]*counted, len(all))
+		clear(r.routes)
 		for _, s := range all {
 			c := before[s.Counter]
 			if c == nil {
@@ -148,6 +150,7 @@ func (r *rates) meet() {
 				c = &counted{series: s.Counter, of: of, edge: r.edge(of.caller, of.callee), callee: r.callee(of.callee), failed: s.Values[3] == "5xx"}
 			}
 			r.counters[s.Counter] = c
+			r.routes[c.of.route] = c.of.callee
 		}
 	}
 	if all, changed := r.durations.Series(); changed {
@@ -255,6 +258,26 @@ func (r *rates) to(service string, now time.Time) (rate, p99, share float64) {
 		}
 	}
 	return s.rate(), s.millis(0.99), s.share()
+}
+
+// before gives what passed to a service in the seconds of the window before that of now.
+func (r *rates) before(service string, now time.Time) telemetry.Passed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var s sum
+	for e, er := range r.edges {
+		if e.to == service {
+			s.add(er, now.Unix()-1)
+		}
+	}
+	return telemetry.Passed{Requests: s.count, Failed: s.errors}
+}
+
+// service gives the service that a route leads to, "" if nothing has passed there.
+func (r *rates) service(route string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.routes[route]
 }
 
 // all gives every edge as of the last look, busiest first.

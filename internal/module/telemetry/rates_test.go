@@ -3,11 +3,13 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"stoa/api/core"
 	"stoa/api/telemetry"
 	"stoa/internal/ground/meter"
 )
@@ -196,7 +198,7 @@ func TestTopTellsOfGuards(t *testing.T) {
 	}
 	shed := reg.Counter(meter.Desc{Name: "stoa_proxy_shed_total", Labels: []string{"upstream", "why", "priority"}})
 	shed.With("stock", "breaker", "normal").Add(30)
-	shed.With("stock", "breaker", "high").Add(10)
+	shed.With("stock", "breaker", "critical").Add(10)
 	reg.Counter(meter.Desc{Name: "stoa_proxy_retries_total", Labels: []string{"callee"}}).With("stock").Add(123)
 	reg.Counter(meter.Desc{Name: "stoa_proxy_rate_limited_total", Labels: []string{"listener", "route"}}).With("gateway", "web /").Add(5)
 	reg.Gauge(meter.Desc{Name: "stoa_proxy_breaker_state", Labels: []string{"upstream"}}).With("stock").Set(1)
@@ -217,6 +219,71 @@ func TestTopTellsOfGuards(t *testing.T) {
 	}
 	if _, text := top(true); !strings.Contains(text, "0.0/s refused (breaker) [40]") {
 		t.Errorf("all, a minute later:\n%s", text)
+	}
+}
+
+// Of a breaker it is told since when it is open and what came before, of what was shed which
+// priorities, of a rate whose it is; who is at rest is told of to those who ask for all.
+func TestTopTellsTheStory(t *testing.T) {
+	reg, now := meter.New(), noon
+	m := New(Options{Meters: reg, Now: func() time.Time { return now }})
+	f := newTraffic(reg)
+	guards := func(all bool) map[string]telemetry.Guard {
+		seq, err := m.top(t.Context(), telemetry.TopIn{All: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]telemetry.Guard{}
+		for o := range seq {
+			for _, g := range o.Guards {
+				out[g.Name] = g
+			}
+		}
+		return out
+	}
+	breaker := reg.Gauge(meter.Desc{Name: "stoa_proxy_breaker_state", Labels: []string{"upstream"}}).With("stock/grpc")
+	breaker.Set(0)
+	for i := range 40 {
+		f.pass("web", "stock", "web>stock", map[bool]string{true: "5xx", false: "2xx"}[i%4 == 0], time.Millisecond)
+	}
+	f.pass("", "web", "web /", "4xx", time.Millisecond)
+	if g := guards(false); len(g) > 0 {
+		t.Errorf("of what is at rest: %+v", g)
+	}
+	if g, ok := guards(true)["stock/grpc"]; !ok || g.Service != "stock" || g.Since != nil {
+		t.Errorf("all, at rest: %+v", g)
+	}
+
+	now = now.Add(2 * time.Second)
+	for range 7 {
+		f.pass("web", "stock", "web>stock", "5xx", time.Millisecond) // in the second in which it opens: the breaker's own
+	}
+	breaker.Set(1)
+	shed := reg.Counter(meter.Desc{Name: "stoa_proxy_shed_total", Labels: []string{"upstream", "why", "priority"}})
+	shed.With("stock/grpc", "shed", "low").Add(30)
+	shed.With("stock/grpc", "limit", "low").Add(10)
+	shed.With("stock/grpc", "breaker", "critical").Add(20)
+	reg.Counter(meter.Desc{Name: "stoa_proxy_rate_limited_total", Labels: []string{"listener", "route"}}).With("gateway", "web /").Add(5)
+	g := guards(false)
+	opened := core.At(now)
+	if s := g["stock/grpc"]; s.Since == nil || *s.Since != opened || s.Before == nil || *s.Before != (telemetry.Passed{Requests: 40, Failed: 10}) {
+		t.Errorf("as it opens: since %v before %+v, want %v and 10 of 40", s.Since, s.Before, opened)
+	}
+	if got, want := g["stock/grpc"].Shed, []telemetry.Shed{{Priority: "critical", Rate: 2, Total: 20}, {Priority: "low", Rate: 4, Total: 40}}; !slices.Equal(got, want) {
+		t.Errorf("shed %+v, want %+v", got, want)
+	}
+	if r := g["gateway web /"]; r.Service != "web" {
+		t.Errorf("the rate is that of %q, want web: %+v", r.Service, r)
+	}
+
+	now = now.Add(5 * time.Second)
+	breaker.Set(2)
+	if s := guards(false)["stock/grpc"]; s.Since == nil || *s.Since != core.At(now) || s.Before == nil || s.Before.Requests != 40 {
+		t.Errorf("half open: since %v before %+v, want %v and the same", s.Since, s.Before, core.At(now))
+	}
+	breaker.Set(0)
+	if s := guards(false)["stock/grpc"]; s.Breaker != "" || s.Since != nil || s.Before != nil {
+		t.Errorf("closed again: %+v", s)
 	}
 }
 

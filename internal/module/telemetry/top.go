@@ -21,7 +21,7 @@ func (m *Module) top(ctx context.Context, in telemetry.TopIn) (iter.Seq2[telemet
 		for {
 			now := m.o.Now()
 			m.look(now)
-			if !yield(telemetry.TopOut{At: core.At(now), Edges: m.rates.all(now), Guards: m.guards.all(now), All: in.All}, nil) || !in.Follow {
+			if !yield(telemetry.TopOut{At: core.At(now), Edges: m.rates.all(now), Guards: m.guards.all(now, in.All, m.rates.service), All: in.All}, nil) || !in.Follow {
 				return
 			}
 			select {
