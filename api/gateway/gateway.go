@@ -41,8 +41,8 @@ type Expose struct {
 	Split []Side `json:"split,omitempty" example:"[{service: orders, weight: 95}, {service: orders-next, weight: 5}]"`
 	// Mirror sends a copy of some requests to another service too; its answers are thrown away.
 	Mirror *Mirror `json:"mirror,omitempty" example:"{service: orders-next, percent: 1}"`
-	// Sticky keeps requests with one key at one side of a split and one instance.
-	Sticky *Sticky `json:"sticky,omitempty" example:"{cookie: session}"`
+	// Sticky keeps requests with one key at one side of a split, and at one instance.
+	Sticky *Sticky `json:"sticky,omitempty" example:"{issue: shop_instance}"`
 	core.EdgePolicy
 }
 
@@ -108,12 +108,21 @@ type Mirror struct {
 	Unsafe bool `json:"unsafe,omitempty" example:"true"`
 }
 
-// Sticky says where the key stands. Exactly one is set.
+// Sticky says what keeps requests together: a key of their own, or a cookie of Stoa's. Exactly
+// one of cookie, header and issue is set.
 type Sticky struct {
-	// Cookie is the name of a cookie of the service's own.
+	// Cookie is the name of a cookie of the service's own. Its value says which side of a split,
+	// and which instance if the service is balanced by ring or maglev.
 	Cookie string `json:"cookie,omitempty" example:"session"`
-	// Header is the name of a header.
+	// Header is the name of a header that is used in the same way.
 	Header string `json:"header,omitempty" example:"X-Tenant"`
+	// Issue is the name of a cookie that the gateway gives to who has none. It holds, signed and
+	// unreadable, which instance answered; whoever brings it gets to that instance again while it is
+	// ready, and else to another, with a new cookie. It takes part of the choice from balancing:
+	// see the series stoa_proxy_sticky_skew.
+	Issue string `json:"issue,omitempty" example:"shop_instance"`
+	// Lasts is how long the cookie of issue is kept, 1s to 400d. Undeclared: until the browser is closed.
+	Lasts core.Duration `json:"lasts,omitempty" example:"8h"`
 }
 
 // Gateway is where the outside arrives.

@@ -126,6 +126,7 @@ func New(o Options) *Platform {
 	p.node = node.New(node.Ports{
 		State: p.Store.State, Watch: p.Store.Watch, Observe: p.Board.Set,
 		Fragments: []func(core.State) snapshot.Fragment{mesh.Fragment, gate.Fragment},
+		Mark:      p.mark, MarkOf: p.markOf,
 	}, px, node.Options{Dir: o.Data, Log: o.Log})
 	p.workload = workload.New(workload.Ports{
 		State:         p.Store.State,

@@ -160,6 +160,13 @@ func (s *Set) Pick(now int64, key uint64, tried *Tried) (i int, again int64) {
 	return s.scan(now, tried)
 }
 
+// Good says whether Pick might give the i-th for an attempt though there are others: it
+// neither refuses connections, nor is ejected, nor was tried.
+func (s *Set) Good(now int64, i int, tried *Tried) bool {
+	g := gate{s: s, now: now, tried: tried}
+	return g.lets(s.members[i])
+}
+
 // gate says who is in the first class for one pick. Whether the set panics is looked up
 // when it first matters: members that are not ejected are let through either way, so in
 // panic all have the same chance.

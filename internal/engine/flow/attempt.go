@@ -71,7 +71,10 @@ func (x *Exchange) await(ctx context.Context) (e *Endpoint, wait bool, f *Refusa
 	now := x.now
 	for {
 		set := u.set.Load()
-		i, again := set.balance.Pick(now, x.key, &x.tried)
+		i, again := x.wantedIn(set, now), int64(0)
+		if i < 0 {
+			i, again = set.balance.Pick(now, x.key, &x.tried)
+		}
 		if i >= 0 {
 			if began != 0 {
 				x.Rec.Held += time.Duration(now - began)

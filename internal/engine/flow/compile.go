@@ -36,7 +36,8 @@ type Route struct {
 	series *series
 	policy *policy
 	rated  rated
-	sides  []side // of a split; nil: none
+	sticks *sticks // nil: no cookie of ours leads to an endpoint
+	sides  []side  // of a split; nil: none
 	usual  usual
 	mirror *Upstream // gets copies of requests; nil: none
 	memory *memory   // nil: answers are relayed and forgotten
@@ -93,6 +94,7 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 				u := c.upstreams[w.Upstream]
 				cr.sides = append(cr.sides, side{u, p.meters.series(l.Caller, u.Service, r.Name)})
 			}
+			cr.sticks = compileSticky(r, s.Policies[r.Policy])
 			switch {
 			case r.Redirect != nil:
 			case r.Site != "":
@@ -132,7 +134,7 @@ func (p *Plane) pool(name string) *pool {
 func (p *Plane) poolLocked(name string) *pool {
 	u := p.ups[name]
 	if u == nil {
-		u = newPool(name)
+		u = p.newPool(name)
 		p.ups[name] = u
 	}
 	return u

@@ -81,6 +81,8 @@ type Exchange struct {
 	dialErr    error         // of the last connection that did not come about
 	reported   bool          // how the attempt ended
 	overloaded bool          // the answer says that the service is
+	sticks     *sticks       // a cookie leads to an endpoint; nil: none
+	wanted     *Endpoint     // that the caller's cookie names; nil: none
 	tell       bool          // Stoa-Retry: no
 }
 
@@ -205,6 +207,9 @@ func (x *Exchange) Finish() {
 	x.finished = true
 	now := Now()
 	x.Rec.Duration = time.Duration(now - nowAt(x.Rec.Start))
+	if x.sticks != nil && x.held != nil {
+		x.stuck()
+	}
 	if x.Up != nil {
 		x.ended(now)
 		x.settle(now)

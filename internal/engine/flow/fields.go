@@ -101,7 +101,7 @@ func (x *Exchange) edit(h map[string][]string, answer bool) {
 // EditsAnswer says whether the answer is more than what the service gave: then AppendAnswer
 // appends something, or DropsAnswer drops.
 func (x *Exchange) EditsAnswer() bool {
-	return x.rated != nil || x.tell || x.Marks != nil || x.edits(true) != nil || x.policy != nil && x.policy.guard != nil
+	return x.rated != nil || x.tell || x.issue() != "" || x.Marks != nil || x.edits(true) != nil || x.policy != nil && x.policy.guard != nil
 }
 
 // DropsAnswer says whether fields of this name, in any case, are taken out of the answer.
@@ -115,6 +115,10 @@ func (x *Exchange) AppendAnswer(out []byte) []byte {
 	}
 	if x.tell && !x.Edge {
 		out = append(out, retry.NoRetryField+": "+retry.NoRetryValue+"\r\n"...)
+	}
+	if seal := x.issue(); seal != "" {
+		out = x.appendCookie(append(out, "Set-Cookie: "...), seal)
+		out = append(out, "\r\n"...)
 	}
 	for i := range x.Marks {
 		out = appendLine(out, x.Marks[i][0], x.Marks[i][1])
@@ -146,6 +150,9 @@ func (x *Exchange) EditAnswer(h map[string][]string) {
 				delete(h, name)
 			}
 		}
+	}
+	if seal := x.issue(); seal != "" {
+		h["Set-Cookie"] = append(h["Set-Cookie"], string(x.appendCookie(nil, seal)))
 	}
 	for _, m := range x.Marks {
 		name := textproto.CanonicalMIMEHeaderKey(m[0])

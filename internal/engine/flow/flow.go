@@ -31,6 +31,7 @@ package flow
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -67,8 +68,9 @@ type Plane struct {
 
 	recalled recalled
 
-	upsMu sync.Mutex
-	ups   map[string]*pool // by upstream; guarded by upsMu
+	upsMu  sync.Mutex
+	ups    map[string]*pool // by upstream; guarded by upsMu
+	secret []byte           // signs what cookies say of endpoints; guarded by upsMu
 
 	drainMu  sync.Mutex
 	draining map[string][]*Endpoint // by endpoint id, taken away but not idle; guarded by drainMu
@@ -92,6 +94,8 @@ func New(o Options) *Plane {
 	p := &Plane{o: o, meters: newMeters(o.Meters), ups: map[string]*pool{}, draining: map[string][]*Endpoint{}}
 	p.marks = newMarks(o.Meters)
 	p.samples.init(p.meters.dropped.With())
+	p.secret = make([]byte, 32)
+	_, _ = rand.Read(p.secret) // it does not fail
 	p.cur.Store(&Table{Listeners: map[string]*Listener{}, upstreams: map[string]*Upstream{}, Replaced: make(chan struct{})})
 	return p
 }

@@ -22,6 +22,9 @@ type meters struct {
 	unrepeated meter.Counters
 	ejections  meter.Counters
 
+	sticky meter.Counters // see stickiness
+	skew   meter.Gauges   // of upstreams to which cookies of ours lead
+
 	ejected, breaker, limit, inflight, waiting, overload, budget meter.Gauges
 }
 
@@ -35,7 +38,7 @@ func (m *meters) gauges(upstream string) *gauges {
 
 // forget drops the gauges of an upstream.
 func (m *meters) forget(upstream string) {
-	for _, g := range [...]meter.Gauges{m.ejected, m.breaker, m.limit, m.inflight, m.waiting, m.overload, m.budget} {
+	for _, g := range [...]meter.Gauges{m.ejected, m.breaker, m.limit, m.inflight, m.waiting, m.overload, m.budget, m.skew} {
 		g.Drop(upstream)
 	}
 }
@@ -57,6 +60,10 @@ func newMeters(r *meter.Registry) meters {
 		ejections: r.Counter(meter.Desc{Name: "stoa_proxy_ejections_total",
 			Help:   "Endpoints that were left alone for a while, by the rule.",
 			Labels: []string{"upstream", "why"}}),
+		sticky: r.Counter(meter.Desc{Name: "stoa_proxy_sticky_total",
+			Help:   "Requests of routes that issue a cookie for the instance, by what it did: kept, moved (its instance is not there, or not well), new (there was none that we gave).",
+			Labels: []string{"upstream", "outcome"}}),
+		skew:     gauge("stoa_proxy_sticky_skew", "How many times its even share of sticky requests the busiest instance has had of late: 1 is even, 0 too few to say."),
 		ejected:  gauge("stoa_proxy_ejected_endpoints", "Endpoints that are left alone for a while."),
 		breaker:  gauge("stoa_proxy_breaker_state", "The breaker: 0 closed, 1 open, 2 half-open."),
 		limit:    gauge("stoa_proxy_limit_requests", "How many requests may be at the upstream at one time; 0: any number."),

@@ -54,6 +54,9 @@ func (p *Plane) look(u *pool, now int64) {
 	for _, d := range u.detector.Sweep(now, set.hosts) {
 		p.decided(u, set, d)
 	}
+	if u.sticky.declared.Load() {
+		p.meters.skew.With(u.name).Set(skew(set.eps))
+	}
 	g := u.gauges.Load()
 	if g == nil {
 		return // of a snapshot that is not in force yet

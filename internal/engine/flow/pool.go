@@ -25,8 +25,9 @@ type pool struct {
 	breaker  *breaker.Breaker
 	budget   *retry.Budget
 	limiter  *limit.Limiter
-	due      atomic.Int64           // the next look
+	due      atomic.Int64 // the next look
 	refused  sheds
+	sticky   stickiness
 	gauges   atomic.Pointer[gauges] // nil before the first snapshot that has it
 
 	declared snapshot.Upstream // in force; guarded by Plane.upsMu
@@ -35,20 +36,25 @@ type pool struct {
 // endpointSet never changes; a new one replaces it.
 type endpointSet struct {
 	eps      []*Endpoint
-	balance  *balance.Set     // of eps, in their order
-	hosts    []*outlier.Host  // the same
-	mixed    bool             // some speak another protocol than their upstream
+	balance  *balance.Set    // of eps, in their order
+	hosts    []*outlier.Host // the same
+	mixed    bool            // some speak another protocol than their upstream
+	seals    []string        // what a cookie says that names them, in their order
+	bySeal   map[string]int
 	closed   *snapshot.Closed // there are none, and none is awaited
 	replaced chan struct{}    // closed when this is no longer the set
 }
 
-// newSet is the set of eps under c.
-func newSet(eps []*Endpoint, c balance.Config, closed *snapshot.Closed) *endpointSet {
-	s := &endpointSet{eps: eps, closed: closed, replaced: make(chan struct{})}
+// newSet is the set of eps of an upstream under c. upsMu is held.
+func (p *Plane) newSet(upstream string, eps []*Endpoint, c balance.Config, closed *snapshot.Closed) *endpointSet {
+	s := &endpointSet{eps: eps, closed: closed, replaced: make(chan struct{}), bySeal: make(map[string]int, len(eps))}
+	sealer := newSealer(p.secret, upstream)
 	members, ids := make([]*balance.Member, len(eps)), make([]string, len(eps))
 	for i, e := range eps {
 		members[i], ids[i] = e.member, e.ID
 		s.hosts = append(s.hosts, &e.host)
+		seal := sealer.of(e.ID)
+		s.seals, s.bySeal[seal] = append(s.seals, seal), i
 		s.mixed = s.mixed || e.Protocol != ""
 	}
 	s.balance = balance.NewSet(c, members, ids, nil)
@@ -58,11 +64,12 @@ func newSet(eps []*Endpoint, c balance.Config, closed *snapshot.Closed) *endpoin
 	return s
 }
 
-func newPool(name string) *pool {
+// newPool is a pool without endpoints. upsMu is held.
+func (p *Plane) newPool(name string) *pool {
 	now := Now()
-	p := &pool{name: name, breaker: breaker.New(breaker.Config{}, now), budget: retry.NewBudget(retry.BudgetConfig{}), limiter: limit.New(limit.Config{})}
-	p.set.Store(newSet(nil, balance.Config{}, nil))
-	return p
+	u := &pool{name: name, breaker: breaker.New(breaker.Config{}, now), budget: retry.NewBudget(retry.BudgetConfig{}), limiter: limit.New(limit.Config{})}
+	u.set.Store(p.newSet(name, nil, balance.Config{}, nil))
+	return u
 }
 
 // declare puts what a snapshot says of the upstream in force; what was learned stays.
@@ -73,7 +80,7 @@ func (p *Plane) declare(u *pool, s snapshot.Upstream) {
 	var replaced *endpointSet
 	if old.Balance != s.Balance {
 		replaced = u.set.Load()
-		u.set.Store(newSet(replaced.eps, s.Balance, replaced.closed))
+		u.set.Store(p.newSet(u.name, replaced.eps, s.Balance, replaced.closed))
 	}
 	if u.gauges.Load() == nil {
 		u.gauges.Store(p.meters.gauges(u.name))
@@ -106,7 +113,8 @@ type Endpoint struct {
 	idle     chan struct{}
 	idleOnce sync.Once // closes idle, when draining and nothing is held
 
-	kept [2]atomic.Pointer[kept] // by engine
+	kept  [2]atomic.Pointer[kept] // by engine
+	stuck atomic.Int64            // requests of late that a cookie led here, or were given one; see stickiness
 }
 
 // Kept is what an engine keeps with an endpoint: its connections.
@@ -209,7 +217,7 @@ func (p *Plane) setEndpoints(upstream string, eps []snapshot.Endpoint, closed *s
 		delete(known, se)
 		next = append(next, e)
 	}
-	u.set.Store(newSet(next, u.declared.Balance, closed))
+	u.set.Store(p.newSet(u.name, next, u.declared.Balance, closed))
 	p.upsMu.Unlock()
 	u.limiter.Endpoints(now, len(next))
 	close(old.replaced)

@@ -48,9 +48,14 @@ func (x *Exchange) resolve() {
 	x.deadline = deadline.At(x.now, deadline.Effective(p.total, caller))
 }
 
-// choose picks the upstream of a route that is split, by the sticky key if there is one and
-// else by the trace: a repeat stays with its version.
+// choose picks the upstream of a route that is split: of the endpoint that a cookie of ours
+// names, by the sticky key if there is one, and else by the trace: a repeat stays with its version.
 func (x *Exchange) choose(r *Route) *Upstream {
+	if x.sticks = r.sticks; x.sticks != nil {
+		if u := x.back(r); u != nil {
+			return u
+		}
+	}
 	if r.sides == nil {
 		return r.Up
 	}

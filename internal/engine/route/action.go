@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Redirect answers with another place. What is empty stays as the request has it; the
@@ -105,16 +106,31 @@ func (m *Mirror) Takes(method string, hash uint64) bool {
 	return float64(at) < m.Percent/100*(1<<53)
 }
 
-// Sticky says where the key stands that keeps calls together. Exactly one is set.
+// Sticky says what keeps calls together: a key of the caller's own, or a cookie that names
+// the endpoint which answered before. Exactly one of the first three is set.
 type Sticky struct {
-	Cookie string `json:"cookie,omitempty"` // its name
-	Header string `json:"header,omitempty"` // the field's name
+	Cookie string        `json:"cookie,omitempty"` // its name
+	Header string        `json:"header,omitempty"` // the field's name
+	Issue  string        `json:"issue,omitempty"`  // the name of a cookie of ours, which callers without one are given
+	Lasts  time.Duration `json:"lasts,omitempty"`  // of Issue: how long callers keep it; 0: until a browser is closed
+}
+
+// maxLasts is as long as browsers keep any cookie.
+const maxLasts = 400 * 24 * time.Hour
+
+// Issued gives the request's cookie of ours, and whether it has one that is not empty.
+func (s *Sticky) Issued(req Request) (value string, ok bool) {
+	if s == nil || s.Issue == "" || req == nil {
+		return "", false
+	}
+	all, _ := req.Header("Cookie")
+	return cookie(all, s.Issue)
 }
 
 // Key gives the request's key, and whether it has one that is not empty. s may be nil.
 func (s *Sticky) Key(req Request) (key string, ok bool) {
 	switch {
-	case s == nil || req == nil:
+	case s == nil || req == nil || s.Issue != "":
 		return "", false
 	case s.Cookie == "":
 		key, _ = req.Header(s.Header)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLocation(t *testing.T) {
@@ -172,7 +173,12 @@ func TestCheckActions(t *testing.T) {
 		}), "mirror"},
 		{"0 percent", u(func(r *Rule) { r.Mirror = &Mirror{Upstream: "m"} }), "mirror.percent"},
 		{"sticky by nothing", u(func(r *Rule) { r.Sticky = &Sticky{} }), "sticky"},
-		{"sticky by both", u(func(r *Rule) { r.Sticky = &Sticky{"a", "b"} }), "sticky"},
+		{"sticky by both", u(func(r *Rule) { r.Sticky = &Sticky{Cookie: "a", Header: "b"} }), "sticky"},
+		{"sticky by a key and a cookie of ours", u(func(r *Rule) { r.Sticky = &Sticky{Header: "a", Issue: "b"} }), "sticky"},
+		{"a cookie of ours", u(func(r *Rule) { r.Sticky = &Sticky{Issue: "b", Lasts: time.Hour} }), ""},
+		{"a cookie of which browsers want more", u(func(r *Rule) { r.Sticky = &Sticky{Issue: "__Host-b"} }), "sticky.issue"},
+		{"the service's cookie lasts", u(func(r *Rule) { r.Sticky = &Sticky{Cookie: "b", Lasts: time.Hour} }), "sticky.lasts"},
+		{"longer than browsers keep it", u(func(r *Rule) { r.Sticky = &Sticky{Issue: "b", Lasts: 401 * 24 * time.Hour} }), "sticky.lasts"},
 		{"value that breaks the head", u(func(r *Rule) { r.Answer = &Edits{Add: []Field{{"X", "a\r\nb"}}} }), "answer.add[0].value"},
 		{"set twice", u(func(r *Rule) { r.Answer = &Edits{Set: []Field{{"X", "a"}, {"x", "b"}}} }), "answer.set[1].name"},
 		{"set and removed", u(func(r *Rule) { r.Answer = &Edits{Set: []Field{{"X", "a"}}, Remove: []string{"x"}} }), "answer.remove[0]"},

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"regexp/syntax"
 	"slices"
+	"stoa/api/fault"
 	"strconv"
 	"strings"
-
-	"stoa/api/fault"
+	"time"
 )
 
 // Bounds of lists in a rule.
@@ -56,10 +56,18 @@ func (r *Rule) Check(bad func(path, text, hint string)) {
 	}
 	if s := r.Sticky; s != nil {
 		switch {
-		case (s.Cookie == "") == (s.Header == ""):
-			bad("sticky", "want exactly one of cookie and header", "")
-		case !isToken(s.Cookie + s.Header):
-			bad("sticky", fmt.Sprintf("%q is no name of a cookie or header", s.Cookie+s.Header), "")
+		case s.Cookie != "" && s.Header+s.Issue != "" || s.Header != "" && s.Issue != "" || s.Cookie+s.Header+s.Issue == "":
+			bad("sticky", "want exactly one of cookie, header and issue", "")
+		case !isToken(s.Cookie + s.Header + s.Issue):
+			bad("sticky", fmt.Sprintf("%q is no name of a cookie or header", s.Cookie+s.Header+s.Issue), "")
+		case strings.HasPrefix(s.Issue, "__"):
+			bad("sticky.issue", fmt.Sprintf("%q: browsers want more of cookies that begin with __", s.Issue), "choose another name")
+		}
+		switch {
+		case s.Lasts != 0 && s.Issue == "":
+			bad("sticky.lasts", "is of the cookie of issue alone", "take it away")
+		case s.Lasts != 0 && (s.Lasts < time.Second || s.Lasts > maxLasts):
+			bad("sticky.lasts", "want a time from 1s to 400d", "leave it out for a cookie that lasts until the browser is closed")
 		}
 		if r.Upstream == "" && len(r.Split) == 0 {
 			bad("sticky", "of a request that goes to no upstream", "take it away")

@@ -203,10 +203,14 @@ func (e Explanation) String() string {
 		line("  goes to site %s as %s", e.Rule.Site, e.Target)
 	case len(e.Split) > 0:
 		by := "trace"
-		if s := e.Rule.Sticky; s != nil && s.Cookie != "" {
+		switch s := e.Rule.Sticky; {
+		case s == nil:
+		case s.Cookie != "":
 			by = "cookie " + s.Cookie
-		} else if s != nil {
+		case s.Header != "":
 			by = "header " + s.Header
+		default:
+			by = "cookie " + s.Issue + " (ours) or trace"
 		}
 		line("  goes as %s, by %s, to", e.Target, by)
 		for _, s := range e.Split {

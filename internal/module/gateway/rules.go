@@ -48,7 +48,7 @@ func rules(state core.State, doc core.Document) []route.Rule {
 			r.Mirror = &route.Mirror{Upstream: upstream, Percent: m.Percent, Unsafe: m.Unsafe}
 		}
 		if e.Sticky != nil {
-			r.Sticky = &route.Sticky{Cookie: e.Sticky.Cookie, Header: e.Sticky.Header}
+			r.Sticky = &route.Sticky{Cookie: e.Sticky.Cookie, Header: e.Sticky.Header, Issue: e.Sticky.Issue, Lasts: e.Sticky.Lasts.D()}
 		}
 		out = append(out, r)
 	}

@@ -15,6 +15,7 @@ import (
 	"stoa/internal/engine/limit"
 	"stoa/internal/engine/outlier"
 	"stoa/internal/engine/retry"
+	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 )
 
@@ -41,6 +42,25 @@ func (s *settler) say(name, value, source string, own, def, set bool) {
 		from = "declared"
 	}
 	s.out = append(s.out, gateway.Setting{Name: name, Value: value, From: from})
+}
+
+// sticky tells what keeps requests together.
+func (s *settler) sticky(k route.Sticky) gateway.Setting {
+	text := "by header " + k.Header
+	switch {
+	case k.Issue != "":
+		text = "at the instance that the cookie " + k.Issue + " names, which the gateway gives with the first answer"
+		if k.Lasts > 0 {
+			text += " for " + core.Duration(k.Lasts).String()
+		}
+	case k.Cookie != "":
+		text = "by the cookie " + k.Cookie
+	}
+	from := "declared"
+	if s.known {
+		from = s.source
+	}
+	return gateway.Setting{Name: "sticky", Value: text, From: from}
 }
 
 // policy tells how a call is carried; called says whether a service is called at all.

@@ -35,6 +35,10 @@ type Ports struct {
 	Watch     func(ctx context.Context, from uint64) iter.Seq2[store.Event, error]
 	Fragments []func(core.State) snapshot.Fragment
 	Observe   func(core.Ref, core.Condition)
+
+	// Mark keeps and gives small facts that must outlive Stoa: "" is none. nil keeps none.
+	Mark   func(ctx context.Context, key, value string) error
+	MarkOf func(ctx context.Context, key string) (string, error)
 }
 
 // Options tune a Module. The zero value is a good default.
@@ -80,6 +84,7 @@ func (m *Module) Declare(c *host.Catalog) {
 
 // run compiles the state at the start and every revision after it, while the proxy runs.
 func (m *Module) run(ctx context.Context, ready func()) error {
+	m.secret(ctx)
 	state := m.p.State()
 	m.compile(state)
 	var lives sync.WaitGroup

@@ -21,13 +21,13 @@ import (
 var calm = upstream(func(u *snapshot.Upstream) { u.Breaker.Off, u.Outliers.Off = true, true })
 
 // fleet starts n services and makes them the endpoints svc-0 and so on.
-func (b *bench) fleet(n int, h func(i int, w http.ResponseWriter, r *http.Request)) {
-	var eps []snapshot.Endpoint
+func (b *bench) fleet(n int, h func(i int, w http.ResponseWriter, r *http.Request)) (eps []snapshot.Endpoint) {
 	for i := range n {
 		s := server(b.t, func(w http.ResponseWriter, r *http.Request) { h(i, w, r) })
 		eps = append(eps, endpoint(fmt.Sprint("svc-", i), s))
 	}
 	b.SetEndpoints("svc", eps)
+	return eps
 }
 
 // ask sends a request of raw lines and gives status, head and body of the answer.

@@ -35,6 +35,7 @@ type Engine interface {
 	Bind(name string) (addr string, release func(), err error)
 	Run(ctx context.Context, ready func()) error
 	SetFaults([]inject.Fault)
+	SetSecret([]byte)
 	Look()
 	Call(ctx context.Context, caller, upstream string, req *http.Request) (*http.Response, proxy.Outcome, error)
 	Gateways() []proxy.Gateway
@@ -89,6 +90,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"rates", testRates},
 		{"split", testSplit},
 		{"edits", testEdits},
+		{"sticky", testSticky},
 		{"records", testRecords},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
