@@ -68,6 +68,11 @@ type Fault struct {
 	Until   core.Time     `json:"until"` // when it ends by itself
 	By      string        `json:"by"`
 	Reason  string        `json:"reason,omitempty"`
+
+	// What it has done so far on this node, in attempts: a call that is repeated may meet it again.
+	Matched uint64 `json:"matched"` // attempts that its selectors chose, also where the share did not
+	Delayed uint64 `json:"delayed"` // that it made wait; of several faults the one that delays longest does
+	Aborted uint64 `json:"aborted"` // that it answered; of several faults the first does
 }
 
 // FaultsIn asks for the faults in force.

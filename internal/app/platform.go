@@ -150,7 +150,7 @@ func New(o Options) *Platform {
 	}, workload.Options{BaseEnv: baseEnv(o.Getenv), StopGrace: o.StopGrace})
 
 	p.inject = inject.New(inject.Ports{
-		State: p.Store.State, Set: px.SetFaults, Mark: p.mark, MarkOf: p.markOf, Observe: p.Board.Set, Withdraw: p.Board.Withdraw,
+		State: p.Store.State, Set: px.SetFaults, Hits: px.FaultHits, Mark: p.mark, MarkOf: p.markOf, Observe: p.Board.Set, Withdraw: p.Board.Withdraw,
 	}, inject.Options{Log: o.Log})
 
 	p.Catalog = host.Build(

@@ -195,7 +195,7 @@ func (x *Exchange) Failed(a Attempt) (pause time.Duration, f *Refusal) {
 			Err: a.Err, Hint: "It may have happened. See why it broke: stoa why " + service}
 	}
 	v := x.decide(&o, a.Safe)
-	if !v.Free {
+	if !v.Free && (x.delayed == 0 || a.Failure != Slow) { // a fault is not the endpoint's
 		x.report(outlier.Local, Now())
 	}
 	if !v.Again {
@@ -223,6 +223,7 @@ func (x *Exchange) decide(o *retry.Outcome, safe bool) retry.Verdict {
 
 // again makes x ready for another attempt.
 func (x *Exchange) again(v retry.Verdict) {
+	x.delayed = 0
 	x.Fresh = v.Free // the kept connection died as we sent: others of its age may have, too
 	if !v.Free && x.held != nil {
 		x.tried.Add(x.held.member)
@@ -308,7 +309,7 @@ func (x *Exchange) ended(now int64) {
 	switch rec := &x.Rec; {
 	case rec.Reason == "" && x.headAt != 0 && rec.GRPC >= 0:
 		x.report(ofGRPC(rec.GRPC), x.headAt)
-	case rec.Reason == hop.Deadline && !x.short, rec.Reason == hop.Truncated:
+	case rec.Reason == hop.Deadline && !x.short && x.delayed == 0, rec.Reason == hop.Truncated:
 		x.report(outlier.Local, now)
 	}
 }

@@ -63,6 +63,7 @@ type Exchange struct {
 	headAt   int64 // the answer to it
 
 	quiet      time.Duration // of a stream
+	delayed    time.Duration // of the attempt, by a fault
 	bounded    bool          // the total was declared, or the caller told one
 	short      bool          // the deadline is the caller's, and shorter than the route's
 	grpcTold   bool          // it came as grpc-timeout, too

@@ -23,6 +23,7 @@ type faultSet struct {
 func (p *Plane) SetFaults(faults []inject.Fault) {
 	now := time.Now().UnixNano()
 	set := inject.Compile(faults, now)
+	set.Follow(p.counted.Swap(set))
 	if set == nil {
 		p.faults.Store(nil)
 		return
@@ -33,6 +34,9 @@ func (p *Plane) SetFaults(faults []inject.Fault) {
 	}
 	p.faults.Store(s)
 }
+
+// FaultHits gives what each fault of the last SetFaults has done so far, by its id.
+func (p *Plane) FaultHits() map[string]inject.Hits { return p.counted.Load().Hits() }
 
 // Faulty says whether any fault is in force: then each attempt begins with Inject.
 func (p *Plane) Faulty() bool { return p.faults.Load() != nil }
@@ -47,13 +51,15 @@ type Fault struct {
 	id    string
 }
 
-// Inject says what the next attempt of x meets.
+// Inject says what the next attempt of x meets. A delay is a part of the attempt's time: it ends
+// with that at the latest, and what is left of it is for the service.
 func (x *Exchange) Inject() Fault {
 	v := x.decideFault()
 	f := Fault{Delay: v.Delay, Over: v.Abort != 0, abort: v.Abort, id: v.ID}
 	if per := x.policy.retry.Try(none); v.Delay > per {
 		f.Delay, f.Over, f.abort = per, true, 0
 	}
+	x.delayed = f.Delay
 	return f
 }
 

@@ -39,6 +39,7 @@ import (
 
 	"stoa/api/fault"
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/inject"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/ground/meter"
 )
@@ -64,7 +65,8 @@ type Plane struct {
 	samples samples
 	cur     atomic.Pointer[Table]
 	marks   marks
-	faults  atomic.Pointer[faultSet] // nil: none
+	faults  atomic.Pointer[faultSet]   // nil: none
+	counted atomic.Pointer[inject.Set] // the faults of the last SetFaults, for what they did
 
 	recalled recalled
 

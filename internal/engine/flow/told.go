@@ -127,7 +127,7 @@ func (x *Exchange) Deadline() time.Time { return timeOf(x.deadline) }
 func (x *Exchange) TryDeadline() time.Time {
 	until := x.deadline
 	if per := x.policy.retry.Try(none); per < none {
-		until = min(until, deadline.At(x.began, per))
+		until = min(until, deadline.At(x.began-int64(x.delayed), per))
 	}
 	return timeOf(until)
 }

@@ -22,7 +22,8 @@
 // alone with it. What comes from outside can send that header too, and harms itself alone.
 //
 // The package is pure: no clock, no goroutine, no randomness of its own, no allocation in
-// Decide. A Set never changes; any number of goroutines read it.
+// Decide. A Set never changes but for what it counts (Hits), which goes on in the set that
+// follows it; any number of goroutines ask it.
 package inject
 
 import (

@@ -2,6 +2,7 @@ package inject_test
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -266,5 +267,42 @@ func BenchmarkDecideWithoutFaults(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Decide(now, "web", "r", nil, 1)
+	}
+}
+
+// What a fault did is counted, also in the sets that follow, and a fault of the same name that does
+// something else begins anew.
+func TestHits(t *testing.T) {
+	slow := inject.Fault{ID: "slow", Callee: "a", Percent: 100, Delay: time.Second, Until: 1000}
+	slower := inject.Fault{ID: "slower", Callee: "a", Caller: "web", Percent: 100, Delay: time.Minute, Until: 1000}
+	fails := inject.Fault{ID: "fails", Callee: "a", Percent: 50, Abort: 503, Until: 1000}
+	first := inject.Compile([]inject.Fault{slow, fails, slower}, 0)
+	ask := func(s *inject.Set, caller string, n int) (aborts uint64) {
+		for i := range n {
+			if s.Of("a").Decide(1, caller, "", nil, uint64(i)*0x9e3779b97f4a7c15).Abort != 0 {
+				aborts++
+			}
+		}
+		s.Of("b").Decide(1, caller, "", nil, 1)
+		return aborts
+	}
+	a := ask(first, "web", 100) + ask(first, "shop", 50)
+	want := map[string]inject.Hits{"slow": {150, 50, 0}, "slower": {100, 100, 0}, "fails": {150, 0, a}}
+	if got := first.Hits(); !maps.Equal(got, want) || a < 50 || a > 100 {
+		t.Errorf("%v, want %v", got, want)
+	}
+	slower.Delay = time.Hour / 60 * 2
+	next := inject.Compile([]inject.Fault{slower, fails}, 0)
+	next.Follow(first)
+	a += ask(next, "web", 10)
+	want = map[string]inject.Hits{"slower": {10, 10, 0}, "fails": {160, 0, a}}
+	if got := next.Hits(); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	var none *inject.Set
+	none.Follow(next)
+	next.Follow(nil)
+	if len(none.Hits()) != 0 {
+		t.Error("none did something")
 	}
 }

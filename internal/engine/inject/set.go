@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,44 @@ type compiled struct {
 	Fault
 	below uint64 // a draw below it meets the fault, if not always
 	all   bool
+	hits  *tally // of the fault, in this set and those after it
+}
+
+// Hits is what a fault has done so far, in attempts: a call that is repeated may meet it again.
+type Hits struct {
+	Matched uint64 `json:"matched"` // its selectors chose, also where the share did not
+	Delayed uint64 `json:"delayed"` // it made wait; of several faults the one that delays longest does
+	Aborted uint64 `json:"aborted"` // it answered; of several faults the first does
+}
+
+// tally counts hits. Faults are for tests and game days: one word for all cores will do.
+type tally struct{ matched, delayed, aborted atomic.Uint64 }
+
+// Follow lets s go on counting where before stopped, for faults that are the same in both. It
+// is called before s is asked.
+func (s *Set) Follow(before *Set) {
+	if s == nil || before == nil {
+		return
+	}
+	for i := range s.faults {
+		for j := range before.faults {
+			if s.faults[i].Fault == before.faults[j].Fault {
+				s.faults[i].hits = before.faults[j].hits
+			}
+		}
+	}
+}
+
+// Hits gives what each fault has done, by its id.
+func (s *Set) Hits() map[string]Hits {
+	all := map[string]Hits{}
+	if s == nil {
+		return all
+	}
+	for _, f := range s.faults {
+		all[f.ID] = Hits{f.hits.matched.Load(), f.hits.delayed.Load(), f.hits.aborted.Load()}
+	}
+	return all
 }
 
 // Compile makes a set of the faults that are not over at now. One that Check would refuse is
@@ -28,7 +67,7 @@ func Compile(faults []Fault, now int64) *Set {
 		if wrong || f.Percent == 0 || len(s.faults) == MaxFaults {
 			continue
 		}
-		c := compiled{Fault: f}
+		c := compiled{Fault: f, hits: &tally{}}
 		if share := f.Percent / 100; share < 1 {
 			c.below = uint64(math.Ldexp(share, 64))
 		} else {
@@ -82,7 +121,7 @@ func (r *Rules) Decide(now int64, caller, route string, header func(name string)
 	if r == nil {
 		return v
 	}
-	slow := ""
+	var slow, fails *compiled
 	for i := range r.faults {
 		f := &r.faults[i]
 		rnd += 0x9e3779b97f4a7c15
@@ -98,6 +137,7 @@ func (r *Rules) Decide(now int64, caller, route string, header func(name string)
 				continue
 			}
 		}
+		f.hits.matched.Add(1)
 		draw := mix(rnd)
 		if !f.all && draw >= f.below {
 			continue
@@ -106,15 +146,20 @@ func (r *Rules) Decide(now int64, caller, route string, header func(name string)
 		if f.Jitter > 0 {
 			d += time.Duration(float64(f.Jitter) * (float64(mix(draw)>>11) / (1 << 53)))
 		}
-		if d > v.Delay || slow == "" && d > 0 {
-			v.Delay, slow = d, f.ID
+		if d > v.Delay || slow == nil && d > 0 {
+			v.Delay, slow = d, f
 		}
 		if v.Abort == 0 && f.Abort != 0 {
-			v.Abort, v.ID = f.Abort, f.ID
+			v.Abort, fails = f.Abort, f
 		}
 	}
-	if v.Abort == 0 {
-		v.ID = slow
+	if slow != nil {
+		slow.hits.delayed.Add(1)
+		v.ID = slow.ID
+	}
+	if fails != nil {
+		fails.hits.aborted.Add(1)
+		v.ID = fails.ID
 	}
 	return v
 }

@@ -62,6 +62,15 @@ func (w *world) start() (m *Module, stop func()) {
 			defer w.mu.Unlock()
 			w.set, w.told = faults, w.told+1
 		},
+		Hits: func() map[string]engine.Hits {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			hits := map[string]engine.Hits{}
+			for _, f := range w.set {
+				hits[f.ID] = engine.Hits{Matched: 9, Delayed: 4, Aborted: 3}
+			}
+			return hits
+		},
 		Mark: func(_ context.Context, key, value string) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -428,6 +437,9 @@ func TestViews(t *testing.T) {
 			printFaults(&b, out)
 			if !strings.Contains(b.String(), f.Does) || !strings.Contains(b.String(), "anna (cli)") {
 				t.Errorf("the list lacks %q:\n%s", f.Does, b.String())
+			}
+			if g := out.Faults[len(out.Faults)-1]; g.Matched != 9 || g.Delayed != 4 || g.Aborted != 3 || !strings.Contains(b.String(), "9        4        3        ") {
+				t.Errorf("what it did is not told: %+v\n%s", g, b.String())
 			}
 			b.Reset()
 			PrintInjected(&b, f)

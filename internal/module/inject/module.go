@@ -47,6 +47,9 @@ type Ports struct {
 	// Set has the faults injected from now on, in the place of those before. It does not block.
 	Set func([]engine.Fault)
 
+	// Hits gives what each of these faults has done so far on this node, by its id. nil: not known.
+	Hits func() map[string]engine.Hits
+
 	// Mark keeps and gives small facts that must outlive Stoa: "" is none.
 	Mark   func(ctx context.Context, key, value string) error
 	MarkOf func(ctx context.Context, key string) (string, error)
@@ -80,6 +83,8 @@ type Module struct {
 type record struct {
 	engine.Fault
 	Began int64 `json:"began"` // ns since 1970
+
+	hits engine.Hits // of one that is over
 }
 
 var _ host.Module = (*Module)(nil)
@@ -206,6 +211,10 @@ func (m *Module) drop(ctx context.Context, why string, gone func(r record, now i
 	if len(dropped) == 0 {
 		return nil, nil
 	}
+	hits := m.hits()
+	for i := range dropped {
+		dropped[i].hits = hits[dropped[i].ID]
+	}
 	m.put(rest)
 	m.ended(dropped, why)
 	return dropped, m.keep(ctx, rest)
@@ -220,6 +229,14 @@ func (m *Module) reconcile(ctx context.Context, ref core.Ref) (time.Duration, er
 	}
 	_, err := m.drop(ctx, whyGone, func(r record, _ int64) bool { return r.Callee == ref.Name || r.Caller == ref.Name })
 	return 0, err
+}
+
+// hits gives what the faults in force have done.
+func (m *Module) hits() map[string]engine.Hits {
+	if m.p.Hits == nil {
+		return nil
+	}
+	return m.p.Hits()
 }
 
 // all gives the faults in force, as far as is known.
@@ -266,7 +283,7 @@ func (m *Module) keep(ctx context.Context, faults []record) error {
 // ended says of faults that they are over.
 func (m *Module) ended(faults []record, why string) {
 	for _, r := range faults {
-		m.o.Log.Info("a fault is no longer injected", append(attributes(r), "why", why)...)
+		m.o.Log.Info("a fault is no longer injected", append(attributes(r), "why", why, "matched", r.hits.Matched, "delayed", r.hits.Delayed, "aborted", r.hits.Aborted)...)
 	}
 }
 

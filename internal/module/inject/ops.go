@@ -78,7 +78,7 @@ func (m *Module) inject(ctx context.Context, in api.FaultIn) (api.Fault, error) 
 	}
 	m.put(faults)
 	m.o.Log.Info("a fault is injected", attributes(r)...)
-	return shown(r), nil
+	return shown(r, engine.Hits{}), nil
 }
 
 // name gives the next fault of a service a name that none of this platform's has had
@@ -214,10 +214,10 @@ func (m *Module) list(_ context.Context, in api.FaultsIn) (api.Faults, error) {
 		}
 	}
 	out := api.Faults{Faults: []api.Fault{}}
-	now := time.Now().UnixNano()
+	now, hits := time.Now().UnixNano(), m.hits()
 	for _, r := range m.all() {
 		if r.Until > now && (in.Service == "" || r.Callee == in.Service) {
-			out.Faults = append(out.Faults, shown(r))
+			out.Faults = append(out.Faults, shown(r, hits[r.ID]))
 		}
 	}
 	return out, nil
@@ -248,7 +248,7 @@ func (m *Module) clear(ctx context.Context, in api.ClearIn) (api.Cleared, error)
 	})
 	out := api.Cleared{Faults: []api.Fault{}}
 	for _, r := range dropped {
-		out.Faults = append(out.Faults, shown(r))
+		out.Faults = append(out.Faults, shown(r, r.hits))
 	}
 	if err != nil {
 		return out, &fault.Error{Op: "inject.clear", Kind: fault.KindOf(err), Hint: fault.HintOf(err),

@@ -101,10 +101,11 @@ func condition(service string, lines []string) core.Condition {
 }
 
 // shown gives a fault as it is answered.
-func shown(r record) api.Fault {
+func shown(r record, h engine.Hits) api.Fault {
 	f := api.Fault{
 		Name: r.ID, Service: r.Callee, Does: sentence(r), Abort: r.Abort, Delay: core.Duration(r.Delay), Jitter: core.Duration(r.Jitter),
 		Percent: api.Percent(r.Percent), From: r.Caller, Began: core.At(time.Unix(0, r.Began)), Until: core.At(time.Unix(0, r.Until)), By: r.By, Reason: r.Reason,
+		Matched: h.Matched, Delayed: h.Delayed, Aborted: h.Aborted,
 	}
 	if r.Caller == engine.Outside {
 		f.From = api.FromGateway
@@ -126,13 +127,13 @@ func printFaults(w io.Writer, out api.Faults) {
 		return
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FAULT\tENDS IN\tBY\tDOES\tREASON")
+	fmt.Fprintln(t, "FAULT\tENDS IN\tMATCHED\tDELAYED\tABORTED\tBY\tDOES\tREASON")
 	for _, f := range out.Faults {
 		reason := f.Reason
 		if reason == "" {
 			reason = "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", f.Name, left(time.Until(f.Until.Time)), f.By, f.Does, reason)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", f.Name, left(time.Until(f.Until.Time)), f.Matched, f.Delayed, f.Aborted, f.By, f.Does, reason)
 	}
 	t.Flush()
 	fmt.Fprintln(w, "To end them now: stoa faults clear")
@@ -147,6 +148,6 @@ func printCleared(w io.Writer, out api.Cleared) {
 		return
 	}
 	for _, f := range out.Faults {
-		fmt.Fprintf(w, "%s is over: %s\n", f.Name, f.Does)
+		fmt.Fprintf(w, "%s is over: %s. It delayed %d and aborted %d of %d attempts.\n", f.Name, f.Does, f.Delayed, f.Aborted, f.Matched)
 	}
 }

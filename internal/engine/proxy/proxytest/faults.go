@@ -135,10 +135,16 @@ func testFaults(t *testing.T, open func(proxy.Options) Engine) {
 		if code, _, h := get(t, c, "http://"+b.mesh+"/"); code != 504 || h.Get("Stoa-Reason") != "deadline" {
 			t.Errorf("too slow for an attempt: %d %v", code, h)
 		}
+		if h := b.FaultHits()["slow"]; h != (inject.Hits{Matched: 2, Delayed: 2}) {
+			t.Errorf("it did %+v", h)
+		}
 		b.waitHop("both attempts", func(r hop.Record) bool { return r.Attempts == 2 && r.Reason == hop.Deadline && r.Injected == "slow" })
 		b.SetFaults([]inject.Fault{{ID: "broken", Percent: 100, Abort: 503, Until: soon()}})
 		if code, _, _ := get(t, c, "http://"+b.mesh+"/"); code != 503 {
 			t.Errorf("aborted twice: %d", code)
+		}
+		if h := b.FaultHits()["broken"]; h != (inject.Hits{Matched: 2, Aborted: 2}) {
+			t.Errorf("it did %+v", h)
 		}
 		b.waitHop("both attempts", func(r hop.Record) bool { return r.Attempts == 2 && r.Injected == "broken" })
 		eventually(t, "the breaker opens", func() bool {

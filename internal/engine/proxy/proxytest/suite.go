@@ -35,6 +35,7 @@ type Engine interface {
 	Bind(name string) (addr string, release func(), err error)
 	Run(ctx context.Context, ready func()) error
 	SetFaults([]inject.Fault)
+	FaultHits() map[string]inject.Hits
 	SetSecret([]byte)
 	Look()
 	Call(ctx context.Context, caller, upstream string, req *http.Request) (*http.Response, proxy.Outcome, error)
