@@ -14,6 +14,7 @@ type Traffic struct {
 	// Outliers are instances that are left alone for a while, as their answers are worse than their peers'.
 	Outliers *Outliers `json:"outliers,omitempty" example:"{consecutive: 3}"`
 	// Breaker refuses calls at once while most of them fail, and lets one through now and then to see.
+	// Callers that wait less than others (timeout, perTry) have one more, at which their timeouts count.
 	Breaker *Breaker `json:"breaker,omitempty" example:"{percent: 30, open: 10s}"`
 	// Concurrency bounds how many calls are at the service at one time, and who waits. Undeclared:
 	// a bound that adapts to how long answers take.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"stoa/internal/engine/balance"
+	"stoa/internal/engine/breaker"
 	"stoa/internal/engine/deadline"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/limit"
@@ -99,9 +100,14 @@ func (x *Exchange) allow() *Refusal {
 	u := x.Up.pool
 	pass, wait, ok := u.breaker.Allow(x.now)
 	if !ok {
-		u.refused.add(&x.P.meters, u.name, byBreaker, x.priority)
-		return &Refusal{Reason: hop.Breaker, Status: 503, Text: x.Up.Service + " fails, and is left alone for a while",
-			Hint: "See what fails: stoa why " + x.Up.Service, Retry: seconds(int64(wait)), NoRetry: true}
+		return x.spared(wait, x.Up.Service+" fails, and is left alone for a while")
+	}
+	if h := x.hurries(); h != nil {
+		if x.hastyPass, wait, ok = h.breaker.Allow(x.now); !ok {
+			u.breaker.Done(pass, breaker.Ignored, x.now)
+			return x.spared(wait, x.Up.Service+" does not answer within "+h.patience.String()+", and is left alone for a while by who waits no longer")
+		}
+		x.hasty = h
 	}
 	x.pass, x.passed = pass, true
 	u.budget.Deposit(x.now)

@@ -210,7 +210,7 @@ func (x *Exchange) Failed(a Attempt) (pause time.Duration, f *Refusal) {
 func (x *Exchange) decide(o *retry.Outcome, safe bool) retry.Verdict {
 	u, now := x.Up.pool, Now()
 	x.run.Repeatable = x.MayRetry(safe)
-	if x.passed && u.breaker.Blocked(x.pass) {
+	if x.passed && (u.breaker.Blocked(x.pass) || x.hasty != nil && x.hasty.breaker.Blocked(x.hastyPass)) {
 		x.P.meters.unrepeated.With(x.Up.Service, string(hop.Breaker)).Add(1)
 		return retry.Verdict{}
 	}
@@ -319,7 +319,7 @@ func (x *Exchange) ended(now int64) {
 func (x *Exchange) streams(a AnswerHead) {
 	x.deadline, x.quiet = deadline.Never, x.policy.quiet
 	x.Rec.Status = a.Status
-	if a.GRPC < 0 && IsGRPC(a.ContentType) && !x.pass.Trial() {
+	if a.GRPC < 0 && IsGRPC(a.ContentType) && !x.pass.Trial() && (x.hasty == nil || !x.hastyPass.Trial()) {
 		x.leave(x.headAt) // most are no streams, and end with a status
 		return
 	}
@@ -368,7 +368,14 @@ func (x *Exchange) settle(now int64) {
 	default:
 		o.Ours = true
 	}
-	u.breaker.Done(x.pass, u.breaker.Judge(o), now)
+	r := u.breaker.Judge(o)
+	if h := x.hasty; h != nil {
+		h.breaker.Done(x.hastyPass, r, now)
+		if r == breaker.Bad && x.tooSlow() {
+			r = breaker.Ignored // of who waits longer it is not known
+		}
+	}
+	u.breaker.Done(x.pass, r, now)
 }
 
 // leave gives the place at the limiter back.

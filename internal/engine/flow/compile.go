@@ -55,7 +55,8 @@ type Upstream struct {
 	Name    string
 	Service string
 	pool    *pool
-	from    source // of the balancer's key
+	hasty   []hasty // breakers of those who wait less than others
+	from    source  // of the balancer's key
 }
 
 func (p *Plane) compile(s *snapshot.Snapshot) *Table {
@@ -65,11 +66,13 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 		upstreams: make(map[string]*Upstream, len(s.Upstreams)),
 		Replaced:  make(chan struct{}),
 	}
+	patience := s.Patience()
 	for name, u := range s.Upstreams {
 		cu := &Upstream{Upstream: u, Name: name, Service: s.ServiceOf(name), pool: p.pool(name)}
 		cu.from.kind, cu.from.name = u.Balance.Source()
 		c.upstreams[name] = cu
 		p.declare(cu.pool, u)
+		cu.hasty = p.hastyOf(cu.pool, patience[name])
 	}
 	spent := make(map[spendingKey]*spending)
 	for name, l := range s.Listeners {
@@ -149,6 +152,9 @@ func (p *Plane) forgetPools(c *Table) {
 			delete(p.ups, name)
 			if u.gauges.Load() != nil {
 				p.meters.forget(name)
+				for _, h := range u.hasty {
+					p.meters.hasty.Drop(name, h.patience.String())
+				}
 			}
 		}
 	}

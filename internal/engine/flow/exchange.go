@@ -73,6 +73,8 @@ type Exchange struct {
 	placed     bool          // has a place of the limiter
 	passed     bool          // the breaker let it through, and is not told how it ended
 	pass       breaker.Pass  // with passed
+	hasty      *hasty        // of those who wait as long; nil: nobody waits longer
+	hastyPass  breaker.Pass  // with passed and hasty
 	rated      *rate.Limit   // the nearest rate; nil: none
 	rate       rate.Verdict  // of rated
 	run        retry.Run     // of the attempts

@@ -22,6 +22,7 @@ type meters struct {
 	unrepeated meter.Counters
 	ejections  meter.Counters
 
+	hasty  meter.Gauges   // of upstreams for which not all wait equally long
 	sticky meter.Counters // see stickiness
 	skew   meter.Gauges   // of upstreams to which cookies of ours lead
 
@@ -60,6 +61,9 @@ func newMeters(r *meter.Registry) meters {
 		ejections: r.Counter(meter.Desc{Name: "stoa_proxy_ejections_total",
 			Help:   "Endpoints that were left alone for a while, by the rule.",
 			Labels: []string{"upstream", "why"}}),
+		hasty: r.Gauge(meter.Desc{Name: "stoa_proxy_timeout_breaker_state",
+			Help:   "The breaker of those who wait so long for an answer, where others wait longer: 0 closed, 1 open, 2 half-open. As of the last second in which it was asked.",
+			Labels: []string{"upstream", "timeout"}}),
 		sticky: r.Counter(meter.Desc{Name: "stoa_proxy_sticky_total",
 			Help:   "Requests of routes that issue a cookie for the instance, by what it did: kept, moved (its instance is not there, or not well), new (there was none that we gave).",
 			Labels: []string{"upstream", "outcome"}}),

@@ -61,6 +61,9 @@ func (p *Plane) look(u *pool, now int64) {
 	if g == nil {
 		return // of a snapshot that is not in force yet
 	}
+	p.upsMu.Lock()
+	hasty := u.hasty
+	p.upsMu.Unlock()
 	out := 0
 	for _, e := range set.eps {
 		if e.member.EjectedUntil(now) != 0 {
@@ -68,6 +71,9 @@ func (p *Plane) look(u *pool, now int64) {
 		}
 	}
 	g.ejected.Set(float64(out))
+	for _, h := range hasty {
+		p.meters.hasty.With(u.name, h.patience.String()).Set(float64(h.breaker.State(now).Phase))
+	}
 	g.breaker.Set(float64(u.breaker.State(now).Phase))
 	s := u.limiter.Stats(now)
 	g.limit.Set(float64(s.Limit))

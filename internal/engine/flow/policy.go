@@ -16,6 +16,7 @@ type policy struct {
 	total    time.Duration // deadline.None: none
 	declared bool          // total is, and is no default: it holds for all of an answer
 	quiet    time.Duration // of a stream; 0: none
+	patience time.Duration // of an attempt; deadline.None: without end
 	retry    *retry.Policy
 	hedges   bool // retry may ask for second attempts beside slow ones
 	rates    []*rateLimit
@@ -44,7 +45,7 @@ type spendingKey struct {
 }
 
 // never is the policy of calls that nobody else makes again: those of Call, and TCP.
-var never = &policy{total: none, retry: retry.Config{Attempts: 1}.Compile()}
+var never = &policy{total: none, patience: none, retry: retry.Config{Attempts: 1}.Compile()}
 
 // policy compiles how the calls of a rule are carried. spent is asked for what was spent of
 // its rates.
@@ -56,6 +57,7 @@ func compilePolicy(r *route.Rule, c snapshot.Policy, spent func(i int) *spending
 	if r.Timeout > 0 {
 		p.total = r.Timeout
 	}
+	p.patience = c.Patience(r)
 	if q := c.Deadline.Quiet(); q != none {
 		p.quiet = q
 	}

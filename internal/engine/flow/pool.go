@@ -23,6 +23,7 @@ type pool struct {
 
 	detector outlier.Detector
 	breaker  *breaker.Breaker
+	hasty    []hasty // by patience, ascending; guarded by Plane.upsMu
 	budget   *retry.Budget
 	limiter  *limit.Limiter
 	due      atomic.Int64 // the next look
@@ -75,7 +76,7 @@ func (p *Plane) newPool(name string) *pool {
 // declare puts what a snapshot says of the upstream in force; what was learned stays.
 func (p *Plane) declare(u *pool, s snapshot.Upstream) {
 	p.upsMu.Lock()
-	old := u.declared
+	old, hasty := u.declared, u.hasty
 	u.declared = s
 	var replaced *endpointSet
 	if old.Balance != s.Balance {
@@ -95,6 +96,9 @@ func (p *Plane) declare(u *pool, s snapshot.Upstream) {
 	}
 	if old.Breaker != s.Breaker {
 		u.breaker.Configure(s.Breaker, now)
+		for _, h := range hasty {
+			h.breaker.Configure(s.Breaker, now)
+		}
 	}
 	if old.Budget != s.Budget {
 		u.budget.Configure(s.Budget)

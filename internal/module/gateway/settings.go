@@ -121,10 +121,11 @@ func (s *settler) retry(c retry.Config) string {
 	if c.PerTry > 0 {
 		text += " of " + core.Duration(c.PerTry).String()
 	}
+	on := "connect, reset, timeout, 502, 503, 504, 429 with Retry-After, gRPC's UNAVAILABLE"
 	if len(c.On) > 0 {
-		text += ", on " + strings.Join(c.On, ", ")
+		on = strings.Join(c.On, ", ")
 	}
-	text += fmt.Sprintf(", waiting up to %s, doubling to %s", core.Duration(cmp.Or(c.Base, retry.DefaultBase)), core.Duration(cmp.Or(c.Cap, retry.DefaultCap)))
+	text += fmt.Sprintf(", on %s, waiting up to %s, doubling to %s, or as Retry-After says", on, core.Duration(cmp.Or(c.Base, retry.DefaultBase)), core.Duration(cmp.Or(c.Cap, retry.DefaultCap)))
 	if !retry.Repeatable(s.method, s.key, c.Unsafe) {
 		text += "; " + s.method + " without Idempotency-Key only if it never arrived"
 	}
@@ -189,6 +190,13 @@ func (s *settler) traffic(snap *snapshot.Snapshot, upstream string) []gateway.Se
 		text = fmt.Sprintf("opens when %d %% of at least %d calls in %s fail, for %s at first, %s at most",
 			cmp.Or(b.Percent, breaker.DefaultPercent), cmp.Or(b.Least, breaker.DefaultLeast), core.Duration(cmp.Or(b.Window, breaker.DefaultWindow)),
 			core.Duration(cmp.Or(b.Open, breaker.DefaultOpen)), core.Duration(cmp.Or(b.OpenMax, breaker.DefaultOpenMax)))
+	}
+	if p := snap.Patience()[upstream]; len(p) > 1 && !b.Off {
+		var apart []string
+		for _, d := range p[:len(p)-1] {
+			apart = append(apart, core.Duration(d).String())
+		}
+		text += "; timeouts of those who wait " + strings.Join(apart, " or ") + " count for them alone, as others wait longer"
 	}
 	say("breaker", text, own.Breaker != nil, def.Breaker != nil, b != breaker.Config{})
 	say("concurrency", bounds(u.Limit), own.Concurrency != nil, def.Concurrency != nil, u.Limit != limit.Config{})

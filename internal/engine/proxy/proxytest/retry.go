@@ -11,9 +11,11 @@ import (
 
 	"stoa/internal/engine/balance"
 	"stoa/internal/engine/breaker"
+	"stoa/internal/engine/deadline"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/proxy"
 	"stoa/internal/engine/retry"
+	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 )
 
@@ -225,6 +227,34 @@ func testRetry(t *testing.T, open func(proxy.Options) Engine) {
 		if code, _, _ := ask(t, b.mesh, "GET", "", ""); code != 200 || seen.Load() != 2 {
 			t.Errorf("at once: %d after %d requests", code, seen.Load())
 		}
+	})
+}
+
+// testHaste: who waits less than others opens a breaker of its own.
+func testHaste(t *testing.T, open func(proxy.Options) Engine) {
+	b := newBench(t, open, upstream(func(u *snapshot.Upstream) { u.Breaker.Least = 5 }), func(s *snapshot.Snapshot) {
+		l := s.Listeners["web>svc"]
+		l.Routes = []route.Rule{{Name: "all", Path: "/", Upstream: "svc", Policy: "hasty"}}
+		s.Listeners["web>svc"] = l
+		s.Policies = map[string]snapshot.Policy{"hasty": {Deadline: deadline.Config{Total: 20 * time.Millisecond}, Retry: once}}
+	})
+	b.serve(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Slow") != "" {
+			<-r.Context().Done()
+		}
+	})
+	eventually(t, "the breaker of the hasty opens", func() bool {
+		code, h, _ := ask(t, b.mesh, "GET", "X-Slow: 1\r\n", "")
+		return code == 503 && h.Get("Stoa-Reason") == string(hop.Breaker)
+	})
+	for range 20 {
+		if code, h, _ := ask(t, b.edge, "GET", "", ""); code != 200 {
+			t.Fatalf("who waits longer got %d %s", code, h.Get("Stoa-Reason"))
+		}
+	}
+	eventually(t, "the gauges show it", func() bool {
+		b.Look()
+		return b.total("stoa_proxy_timeout_breaker_state", "upstream=svc", "timeout=20ms") != 0 && b.total("stoa_proxy_breaker_state", "upstream=svc") == 0
 	})
 }
 

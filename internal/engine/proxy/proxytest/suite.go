@@ -86,6 +86,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"balance", testBalance},
 		{"outliers", testOutliers},
 		{"breaker", testBreaker},
+		{"haste", testHaste},
 		{"deadlines", testDeadlines},
 		{"limits", testLimits},
 		{"rates", testRates},
