@@ -145,6 +145,7 @@ type Defence struct {
 // Shed is how often requests of one priority were refused to spare an upstream.
 type Shed struct {
 	Priority string  `json:"priority"` // critical, normal, low, bulk
+	Why      string  `json:"why"`      // breaker (it fails), limit (no place in time), shed (others are more important)
 	Rate     float64 `json:"rate"`     // per second, over the last 10 s
 	Total    uint64  `json:"total"`    // since the start
 }

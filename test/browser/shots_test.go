@@ -13,8 +13,8 @@ import (
 // claims only that every system, size and theme comes up without an error.
 func TestPictures(t *testing.T) {
 	dir := os.Getenv("STOA_SHOTS")
-	sizes := map[string][2]int{"wide": {1440, 900}, "narrow": {390, 844}}
-	systems := []string{"hello", "shop", "trouble", "big"}
+	sizes := map[string][2]int{"wide": {1440, 900}, "laptop": {1280, 900}, "narrow": {390, 844}}
+	systems := []string{"hello", "shop", "trouble", "gameday", "big"}
 	if dir == "" { // every system once
 		dir = t.TempDir()
 		sizes = map[string][2]int{"wide": {1440, 900}}
@@ -68,5 +68,32 @@ func TestPicturesOfParts(t *testing.T) {
 			p.Until("it is closed", `document.body.dataset.phase === "closed"`)
 			p.Picture(filepath.Join(dir, "part-closed-"+theme+".png"))
 		})
+	}
+}
+
+// TestPicturesOfGuards takes pictures of a game day, at the services that have most to tell.
+func TestPicturesOfGuards(t *testing.T) {
+	dir := os.Getenv("STOA_SHOTS")
+	sizes := map[string][2]int{"laptop": {1280, 900}, "narrow": {390, 844}}
+	if dir == "" {
+		dir = t.TempDir()
+		sizes = map[string][2]int{"laptop": {1280, 900}}
+	}
+	for size, wh := range sizes {
+		for _, dark := range []bool{false, true} {
+			theme := map[bool]string{false: "light", true: "dark"}[dark]
+			for _, service := range []string{"inventory", "catalog"} {
+				t.Run(fmt.Sprintf("%s-%s-%s", service, size, theme), func(t *testing.T) {
+					s := start(t, "gameday")
+					p := chrome.Open(t, chrome.Options{Width: wh[0], Height: wh[1], Dark: dark})
+					p.Go(s.login + "&service=" + service)
+					p.Until("the guards are there", opened+` && document.querySelector('[data-guard=breaker] .spark:not([data-flat]), [data-guard=places] .spark:not([data-flat])')`)
+					if size == "narrow" {
+						chrome.Eval[bool](p, `(document.querySelector('[data-test=guards]').scrollIntoView(), true)`)
+					}
+					p.Picture(filepath.Join(dir, fmt.Sprintf("guards-%s-%s-%s.png", service, size, theme)))
+				})
+			}
+		}
 	}
 }

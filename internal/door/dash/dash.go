@@ -16,7 +16,8 @@
 //	api.js      calls, streams and failures
 //	layout.js   where everything on the map lies (pure)   map.js, view.js, dots.js draw it
 //	format.js   how numbers, times and states are said (pure)
-//	services.js detail.js logs.js traces.js theme.js dom.js
+//	guards.js   what protects a service, and what of it is not as at rest (pure)
+//	services.js detail.js guardpane.js logs.js traces.js theme.js dom.js
 //
 // A limit to know: the page asks once a second; a change is seen that much later.
 package dash
@@ -45,7 +46,7 @@ const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 // Operations are those that the page asks for, by name, sorted. A test of whoever
 // composes the platform can hold them against the operation table.
 func Operations() []string {
-	return []string{"logs", "map", "restart", "start", "status", "stop", "top", "trace", "traces", "why"}
+	return []string{"faults", "logs", "map", "restart", "start", "status", "stop", "top", "trace", "traces", "why"}
 }
 
 // A file is an embedded file with what its answer says.

@@ -234,7 +234,9 @@ func (g *guards) all(now time.Time, calm bool, routed func(route string) string)
 		slices.SortFunc(x.Done, func(a, b telemetry.Defence) int {
 			return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(b.Total, a.Total), cmp.Compare(a.What+a.Why, b.What+b.Why))
 		})
-		slices.SortFunc(x.Shed, func(a, b telemetry.Shed) int { return cmp.Compare(rank(a.Priority), rank(b.Priority)) })
+		slices.SortFunc(x.Shed, func(a, b telemetry.Shed) int { 
+			return cmp.Or(cmp.Compare(rank(a.Priority), rank(b.Priority)), cmp.Compare(a.Why, b.Why))
+		})
 		out = append(out, *x)
 	}
 	return out
@@ -252,10 +254,10 @@ func tell(x *telemetry.Guard, d defence, rate float64, total uint64) {
 	if d.of == "" {
 		return
 	}
-	i = slices.IndexFunc(x.Shed, func(o telemetry.Shed) bool { return o.Priority == d.of })
+	i = slices.IndexFunc(x.Shed, func(o telemetry.Shed) bool { return o.Priority == d.of && o.Why == d.why })
 	if i < 0 {
 		i = len(x.Shed)
-		x.Shed = append(x.Shed, telemetry.Shed{Priority: d.of})
+		x.Shed = append(x.Shed, telemetry.Shed{Priority: d.of, Why: d.why})
 	}
 	x.Shed[i].Rate += rate
 	x.Shed[i].Total += total

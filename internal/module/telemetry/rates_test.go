@@ -269,7 +269,9 @@ func TestTopTellsTheStory(t *testing.T) {
 	if s := g["stock/grpc"]; s.Since == nil || *s.Since != opened || s.Before == nil || *s.Before != (telemetry.Passed{Requests: 40, Failed: 10}) {
 		t.Errorf("as it opens: since %v before %+v, want %v and 10 of 40", s.Since, s.Before, opened)
 	}
-	if got, want := g["stock/grpc"].Shed, []telemetry.Shed{{Priority: "critical", Rate: 2, Total: 20}, {Priority: "low", Rate: 4, Total: 40}}; !slices.Equal(got, want) {
+	if got, want := g["stock/grpc"].Shed, []telemetry.Shed{
+		{Priority: "critical", Why: "breaker", Rate: 2, Total: 20}, {Priority: "low", Why: "limit", Rate: 1, Total: 10}, {Priority: "low", Why: "shed", Rate: 3, Total: 30},
+	}; !slices.Equal(got, want) {
 		t.Errorf("shed %+v, want %+v", got, want)
 	}
 	if r := g["gateway web /"]; r.Service != "web" {

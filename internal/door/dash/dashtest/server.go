@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"stoa/api/fault"
+	"stoa/api/inject"
 	"stoa/api/mesh"
 	"stoa/api/telemetry"
 	"stoa/api/workload"
@@ -144,6 +145,8 @@ func (s *Server) operation(w http.ResponseWriter, r *http.Request) {
 	case "top":
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		json.NewEncoder(w).Encode(sys.top(now))
+	case "faults":
+		answer(w, inject.Faults{Faults: sys.faults})
 	case "traces":
 		answer(w, telemetry.TracesOut{Traces: sys.traces(now, q.Get("service"), q.Get("errors") == "true")})
 	case "trace":

@@ -7,13 +7,16 @@ import (
 	"time"
 
 	"stoa/api/core"
+	"stoa/api/inject"
 	"stoa/api/mesh"
 	"stoa/api/telemetry"
 	"stoa/api/workload"
 )
 
 // Systems names the systems that can be shown.
-func Systems() []string { return []string{"empty", "hello", "shop", "trouble", "big", "huge"} }
+func Systems() []string {
+	return []string{"empty", "hello", "shop", "trouble", "gameday", "big", "huge"}
+}
 
 // A system is an architecture and how it is doing.
 type system struct {
@@ -21,6 +24,8 @@ type system struct {
 	rates  map[string]float64 // "from>to": requests a second when all is well
 	errors map[string]float64 // share of errors, of edges that have some
 	state  map[string]workload.Service
+	guards []telemetry.Guard
+	faults []inject.Fault // those first that end first
 }
 
 func build(name string) *system {
@@ -36,10 +41,13 @@ func build(name string) *system {
 		s.edge("gateway", "hello", "http", 3.2)
 		s.edge("hello", "greeter", "http", 3.2)
 		s.edge("greeter", "names", "http", 1.4)
-	case "shop", "trouble":
+	case "shop", "trouble", "gameday":
 		shop(s)
-		if name == "trouble" {
+		switch name {
+		case "trouble":
 			s.ail()
+		case "gameday":
+			s.game(time.Now())
 		}
 	case "big":
 		grid(s, 60, 8, 112)
@@ -155,7 +163,10 @@ func wobble(key string, t time.Time) float64 {
 }
 
 func (s *system) top(t time.Time) telemetry.TopOut {
-	out := telemetry.TopOut{At: core.At(t)}
+	out := telemetry.TopOut{At: core.At(t), Guards: s.guards}
+	if s.guards == nil {
+		out.Guards = s.rest(s.graph.Nodes)
+	}
 	for _, e := range s.graph.Edges {
 		key := e.From + ">" + e.To
 		r := s.rates[key] * wobble(key, t)
@@ -183,6 +194,7 @@ func (s *system) status(t, began time.Time, stopped map[string]bool) []workload.
 				x.Desired = x.Ready + 1
 			}
 		}
+		x.Faults = s.told(n.Name)
 		if n.Form == "external" {
 			x.State = workload.StateExternal
 		}

@@ -8,6 +8,7 @@
 import { call, change, login, Failure } from "./api.js";
 import { h, say, mark, keyed, stateMark } from "./dom.js";
 import { ago, backoff, entry, hues, millis, plural, rate, readHash, share, verdict, writeHash } from "./format.js";
+import { sample, signs, stories } from "./guards.js";
 import { createMap } from "./map.js";
 import { createServices } from "./services.js";
 import { createDetail } from "./detail.js";
@@ -19,7 +20,10 @@ const $ = (id) => document.getElementById(id);
 const every = 1000; // milliseconds between two looks
 
 // Everything the page knows. Views get it as it is and keep nothing of it.
-const known = { status: null, graph: null, edges: [], history: new Map(), hue: new Map(), now: () => Date.now(), selected: "", trace: "" };
+const known = {
+  status: null, graph: null, edges: [], stories: new Map(), history: new Map(), samples: new Map(), hue: new Map(),
+  now: () => Date.now(), selected: "", trace: "",
+};
 
 const map = createMap($("stage"), { onSelect: select });
 const services = createServices({ onSelect: select });
@@ -102,13 +106,16 @@ function header(status) {
   say($("seen"), status.gateway ? `${plural(status.services.length, "service")}, ${plural(known.graph?.edges.length || 0, "declared call")}` : "");
 }
 
+// remember keeps the last minute: of rates, and of what guards did.
 function remember(status) {
+  const keep = (past, name, value) => past.set(name, [...(past.get(name) || []), value].slice(-60));
   for (const s of status.services) {
-    const past = known.history.get(s.name) || [];
-    past.push(s.rate);
-    known.history.set(s.name, past.slice(-60));
+    keep(known.history, s.name, s.rate);
+    keep(known.samples, s.name, sample(known.stories.get(s.name), s));
   }
-  for (const name of known.history.keys()) if (!status.services.some((s) => s.name === name)) known.history.delete(name);
+  for (const past of [known.history, known.samples]) {
+    for (const name of past.keys()) if (!status.services.some((s) => s.name === name)) past.delete(name);
+  }
 }
 
 // onlyMap gives the map the whole page, or takes it back.
@@ -127,8 +134,9 @@ async function look() {
   if (asking || document.hidden || document.body.dataset.phase === "closed") return;
   asking = true;
   try {
-    const [status, top] = await Promise.all([call("status"), call("top")]);
+    const [status, top] = await Promise.all([call("status"), call("top", { all: true })]);
     status.services ||= [];
+    const told = status.services.some((s) => s.faults?.length) ? await call("faults") : null;
     if (status.revision !== shownRevision || !known.graph) {
       const graph = await call("map");
       known.graph = { ...graph, nodes: graph.nodes || [], edges: graph.edges || [] };
@@ -141,6 +149,8 @@ async function look() {
     }
     known.status = status;
     known.edges = top.edges || [];
+    known.stories = stories(top.guards, told?.faults, known.edges);
+    for (const s of status.services) s.signs = signs(known.stories.get(s.name), known.now());
     remember(status);
     await traces.look(known);
     good();

@@ -1,8 +1,9 @@
 // One service in full: figures, why it is as it is, instances, who calls it and whom it calls.
 
 import { call } from "./api.js";
-import { h, say, mark, keyed, stateMark } from "./dom.js";
-import { ago, clock, millis, mood, plural, rate, share, stateText } from "./format.js";
+import { h, say, mark, keyed, signChips, signMark, stateMark } from "./dom.js";
+import { ago, clock, millis, mood, rate, shapeName, share, stateText } from "./format.js";
+import { createGuards } from "./guardpane.js";
 import { drawSpark, spark } from "./services.js";
 
 const whyEvery = 5000; // milliseconds between two questions why, unless the state has changed
@@ -20,6 +21,7 @@ export function createDetail(pane, { onSelect, act, onTrace }) {
       restart: button("restart", "Restart"), stop: button("stop", "Stop"), start: button("start", "Start"),
       error: h("pre", { class: "lasterror", tabindex: 0, "aria-label": "Last error", "data-test": "last-error" }),
       facts: h("dl", { class: "facts" }), spark: spark(240, 36), figures: h("div", { class: "figures" }),
+      signs: h("ul", { class: "signs", hidden: true, "data-test": "signs" }), guards: createGuards(),
       why: h("ol", { class: "why", "data-test": "why" }), whySection: h("section", {}),
       instances: h("tbody"), instancesSection: h("section", {}), calls: h("tbody"), called: h("tbody"), callsSection: h("section", {}), calledSection: h("section", {}),
     };
@@ -34,7 +36,7 @@ export function createDetail(pane, { onSelect, act, onTrace }) {
         h("div", { class: "tools" }, el.restart, el.stop, el.start)),
       h("div", { class: "scroll" },
         h("div", { class: "title" }, el.sign, h("h2", { tabindex: -1 }, service), el.context, el.state),
-        el.error, h("div", { class: "pulse" }, el.figures, el.spark), el.facts, el.whySection, el.instancesSection, el.calledSection, el.callsSection));
+        el.signs, el.error, h("div", { class: "pulse" }, el.figures, el.spark), el.facts, el.guards.section, el.whySection, el.instancesSection, el.calledSection, el.callsSection));
   }
 
   function facts(known, s) {
@@ -62,6 +64,8 @@ export function createDetail(pane, { onSelect, act, onTrace }) {
       const other = e[to];
       const cell = () => h("td", { class: "num" });
       const row = h("tr", {}, h("th", { scope: "row" }, other === "gateway" ? "gateway" : h("button", { type: "button", class: "name", onclick: () => onSelect(other) }, other), e.protocol && e.protocol !== "http" ? h("span", { class: "context" }, e.protocol === "h2c" ? "gRPC" : e.protocol) : null));
+      row.sign = h("span", { class: "edge-sign" });
+      row.firstChild.append(row.sign);
       row.cells4 = [cell(), cell(), cell()];
       row.append(...row.cells4);
       return row;
@@ -72,6 +76,11 @@ export function createDetail(pane, { onSelect, act, onTrace }) {
       say(row.cells4[1], on ? millis(f.p99Millis) : "–");
       say(row.cells4[2], on && f.errorRate ? share(f.errorRate) : "–");
       mark(row.cells4[2], "data-some", on && f.errorRate ? "" : null);
+      const first = to === "to" && known.status.services.find((x) => x.name === e.to)?.signs?.[0];
+      if ((row.sign.dataset.kind || "") === (first?.kind || "")) return;
+      mark(row.sign, "data-kind", first?.kind);
+      mark(row.sign, "data-grave", first?.grave);
+      row.sign.replaceChildren(...(first ? [signMark(first.kind), first.word] : []));
     });
     return list.length;
   }
@@ -110,12 +119,12 @@ export function createDetail(pane, { onSelect, act, onTrace }) {
         build(known.selected);
         if (document.activeElement === document.body) pane.querySelector("h2").focus({ preventScroll: true });
       }
-      if (!s) { say(el.state, "There is no service of this name."); for (const b of [el.restart, el.stop, el.start, el.whySection, el.instancesSection, el.error]) b.hidden = true; return; }
+      if (!s) { say(el.state, "There is no service of this name."); for (const b of [el.restart, el.stop, el.start, el.whySection, el.instancesSection, el.error, el.guards.section, el.signs]) b.hidden = true; return; }
       const m = mood(s);
       mark(pane, "data-mood", m);
       if (pane.dataset.sign !== s.name + s.state + m) {
         pane.dataset.sign = s.name + s.state + m;
-        el.sign.replaceChildren(stateMark(s.state === "ready" && m === "warn" ? "failing" : s.state, m));
+        el.sign.replaceChildren(stateMark(shapeName(s, m), m));
       }
       say(el.state, stateText(s));
       const hue = known.hue.get(s.context);
@@ -130,6 +139,9 @@ export function createDetail(pane, { onSelect, act, onTrace }) {
       say(el.figures, s.rate ? `${rate(s.rate)}, p99 ${millis(s.p99Millis)}, ${share(s.errorRate)} errors` : "No requests at the moment.");
       drawSpark(el.spark, known.history.get(s.name) || []);
       facts(known, s);
+      signChips(el.signs, s.signs || []);
+      el.guards.section.hidden = false;
+      el.guards.show(known, s);
       const list = s.instances || [];
       el.instancesSection.hidden = !list.length;
       keyed(el.instances, list, (i) => i.id, (i) => {

@@ -63,6 +63,37 @@ const shapes = {
   failing: ["M6 .8L11.4 10.6H.6z", "line"],
 };
 
+// Those of signs (guards.js): a switch that is open, half open, a funnel, a way out, an empty
+// circle crossed, a way back, a clock, a flash.
+const signShapes = {
+  open: ["M.8 8.2h3L8 3M8.4 8.2h2.8", "line"],
+  half: ["M.8 8.2h3L8.6 6M8.4 8.2h2.8", "line"],
+  shed: ["M1.2 1.6h9.6L7.2 6v4.6L4.8 9V6z", "line"],
+  ejected: ["M5 1.6H1.6v8.8H5M4.6 6h6.2M8.2 3.4L10.8 6L8.2 8.6", "line"],
+  budget: ["M6 1.4a4.6 4.6 0 1 0 0 9.2a4.6 4.6 0 0 0 0-9.2M2.8 9.2l6.4-6.4", "line"],
+  fallback: ["M10.4 2.6H4.6a2.9 2.9 0 0 0 0 5.8h5.2M7.4 5.8L10 8.4L7.4 11", "line"],
+  rated: ["M6 1.4a4.6 4.6 0 1 0 0 9.2a4.6 4.6 0 0 0 0-9.2M6 3.4V6l1.9 1.3", "line"],
+  fault: ["M7.2 .6L2.4 7H5.4L4.6 11.4L9.6 4.8H6.4z", "fill"],
+};
+
+// signShape gives the path and the way of drawing for a kind of sign.
+export function signShape(kind) { return signShapes[kind] || shapes.failing; }
+
+// signMark draws the mark of a sign at 12 by 12; the word stands beside it.
+export function signMark(kind) {
+  const [d, how] = signShape(kind);
+  return h("svg", { class: "mark " + how, viewBox: "0 0 12 12", width: 12, height: 12, "aria-hidden": "true" }, h("path", { d }));
+}
+
+// signChips brings the chips in parent in line with signs: the mark and what it says.
+export function signChips(parent, signs, text = (x) => x.says) {
+  keyed(parent, signs, (x) => x.kind, (x) => {
+    const el = h("li", { class: "sign-chip", "data-kind": x.kind, "data-grave": x.grave, "data-test": "sign" }, signMark(x.kind), h("span", {}));
+    return el;
+  }, (el, x) => say(el.lastChild, text(x)));
+  mark(parent, "hidden", signs.length ? null : "");
+}
+
 // shapeOf gives the path and the way of drawing for a state.
 export function shapeOf(state) { return shapes[state] || shapes.stopped; }
 

@@ -61,7 +61,8 @@ export function plural(n, word) { return n === 1 ? `1 ${word}` : `${n} ${word}s`
 // failing is the share of errors from which a ready service is in trouble.
 const failing = 0.05;
 
-// mood sorts states by what they mean to a person: crit, warn, busy, off or ok.
+// mood sorts states by what they mean to a person: crit, warn, busy, off or ok. What guards.js
+// has to say of a service is in its signs.
 export function mood(s) {
   switch (s.state) {
     case "crashing": case "failed": case "down": return "crit";
@@ -69,22 +70,37 @@ export function mood(s) {
     case "building": case "starting": case "rolling": return "busy";
     case "stopped": return "off";
   }
-  return s.errorRate >= failing && s.rate > 0 ? "warn" : "ok";
+  if (s.signs?.some((x) => x.grave === "crit")) return "crit";
+  return fails(s) || s.signs?.some((x) => x.grave === "warn") ? "warn" : "ok";
+}
+
+function fails(s) { return s.errorRate >= failing && s.rate > 0; }
+
+// shapeName gives the mark of a service in its mood: one that is up and in trouble is no circle.
+export function shapeName(s, m = mood(s)) {
+  return s.state === "ready" && m !== "ok" ? "failing" : s.state;
 }
 
 const moods = ["crit", "warn", "busy", "off", "ok"];
 
 // troubleFirst gives services in the order in which they deserve attention, then by name.
 export function troubleFirst(services) {
-  return [...services].sort((a, b) => moods.indexOf(mood(a)) - moods.indexOf(mood(b)) || (a.name < b.name ? -1 : 1));
+  const calm = (s) => s.signs?.length ? 0 : 1;
+  return [...services].sort((a, b) => moods.indexOf(mood(a)) - moods.indexOf(mood(b)) || calm(a) - calm(b) || (a.name < b.name ? -1 : 1));
 }
 
 // stateText says the state in a word or two: "ready", "2 of 3 ready", "failing 12 %".
 export function stateText(s) {
   if (s.state === "partial") return `${s.ready} of ${s.desired} ready`;
-  if (s.state === "ready" && mood(s) === "warn") return `ready, ${share(s.errorRate)} errors`;
+  if (s.state === "ready" && fails(s)) return `ready, ${share(s.errorRate)} errors`;
   return s.state;
 }
+
+// What the gravest sign of a service that is up makes of it, after its name.
+const said = {
+  open: " is not called: its breaker is open", half: " is tried again: its breaker is half open", shed: " has more calls than it can serve, and sheds some",
+  ejected: " has endpoints that are left alone", budget: " fails more often than may be repeated", fallback: " fails, and others stand in for its answers",
+};
 
 // sentence says what is wrong with one service.
 function sentence(s) {
@@ -92,7 +108,10 @@ function sentence(s) {
     case "partial": return `${s.name} has ${s.ready} of ${s.desired} instances ready`;
     case "down": return `${s.name} does not answer`;
     case "failed": return `${s.name} failed to build or start`;
-    case "ready": case "external": return `${s.name} answers ${share(s.errorRate)} of its requests with errors`;
+    case "ready": case "external": {
+      const kind = s.signs?.[0]?.kind;
+      return said[kind] ? s.name + said[kind] : `${s.name} answers ${share(s.errorRate)} of its requests with errors`;
+    }
   }
   return `${s.name} is ${s.state}`;
 }
@@ -104,6 +123,15 @@ function listing(names, most = 3) {
 
 // verdict says in one sentence how the system is: {mood, text, detail}. detail is a second, smaller line or "".
 export function verdict(services) {
+  const v = judged(services);
+  const faults = services.filter((s) => s.signs?.some((x) => x.kind === "fault"));
+  if (!faults.length) return v;
+  const one = faults.length === 1 && faults[0].signs.some((x) => x.word === "fault injected");
+  const told = `${one ? "A fault is" : "Faults are"} injected into ${listing(faults.map((s) => s.name).sort())}.`;
+  return { ...v, detail: [v.detail, told].filter(Boolean).join(" ") };
+}
+
+function judged(services) {
   const all = troubleFirst(services);
   const of = (m) => all.filter((s) => mood(s) === m);
   const bad = [...of("crit"), ...of("warn")], busy = of("busy"), off = of("off");
@@ -112,7 +140,7 @@ export function verdict(services) {
   if (!all.length) return { mood: "busy", text: "No service yet", detail: "Add one: stoa init service NAME" };
   const lead = of("crit").length === 1 || bad.length === 1 ? bad[0] : null;
   if (lead) { // the one that is down says more than those that suffer from it
-    const why = lead.lastError ? ": " + firstLine(lead.lastError) : "";
+    const why = lead.lastError && !lead.signs?.length ? ": " + firstLine(lead.lastError) : "";
     const others = bad.slice(1).map((s) => s.name);
     const also = others.length ? `${listing(others)} ${others.length === 1 ? "has" : "have"} trouble too.` : "";
     return { mood: mood(lead), text: sentence(lead) + why, detail: [also, rest].filter(Boolean).join(" ") };

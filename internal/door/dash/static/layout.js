@@ -24,7 +24,7 @@ const sweeps = 12;
 // spread, 1 to 2, gives the gaps of the cross axis more room.
 export function sizes(count, longestName, down, spread = 1) {
   const dense = count > 24;
-  const w = Math.round(Math.min(dense ? 168 : 200, Math.max(dense ? 108 : 132, longestName * 7.3 + (dense ? 62 : 66))));
+  const w = Math.round(Math.min(dense ? 168 : 200, Math.max(dense ? 108 : 146, longestName * 7.3 + (dense ? 62 : 66))));
   const h = dense ? 34 : 56;
   return {
     dense,
@@ -260,7 +260,9 @@ function draw(g, layer, groups, { pos, height, depth }, size, down) {
   }).sort((a, b) => cmp(a.name, b.name) || a.x - b.x || a.y - b.y);
 
   const lines = routes(g, layer, boxes, groups, size, mOf, depth, edge);
-  const taken = [...nodes.values()].map((r) => ({ ...r, node: true }));
+  // Labels keep off services, what hangs on their lower edges, and the names of contexts.
+  const taken = [...nodes.values()].map((r) => ({ ...r, h: r.h + 14 }));
+  for (const p of regions) taken.push({ x: p.x + 8, y: p.y + 4, w: p.name.length * 6.6 + 8, h: 17 });
   const edges = lines.map(({ e, segments }) => {
     let once = null; // points are made when they are first asked for: most edges of a big map never are
     const way = () => once ||= sample(segments, down, size.dense ? 8 : 14);
@@ -415,10 +417,10 @@ export function pointAt(points, distance) {
 // labelAt finds a free place for a label on the way, and takes it; null if there is none.
 function labelAt(points, taken) {
   const length = points[points.length - 1].at;
-  const w = 56, h = 26;
-  for (const t of [0.5, 0.58, 0.42, 0.66, 0.34, 0.74, 0.8, 0.88]) {
+  const w = 64, h = 27;
+  for (const t of [0.5, 0.56, 0.44, 0.62, 0.38, 0.68, 0.32, 0.74, 0.26, 0.8, 0.2, 0.88]) {
     const p = pointAt(points, length * t);
-    const r = { x: p.x - w / 2, y: p.y - h / 2, w, h };
+    const r = { x: p.x - w / 2, y: p.y - 10, w, h }; // two lines: the base line of the first is at p
     if (taken.some((o) => r.x < o.x + o.w && o.x < r.x + r.w && r.y < o.y + o.h && o.y < r.y + r.h)) continue;
     taken.push(r);
     return { x: r1(p.x), y: r1(p.y) };

@@ -4,9 +4,9 @@
 // anew; what stays glides to its new place. New figures (once a second) change
 // texts, widths and colours of what is drawn. The dots (dots.js) move in between.
 
-import { h, say, mark, keyed, shapeOf } from "./dom.js";
+import { h, say, mark, keyed, shapeOf, signShape } from "./dom.js";
 import { layout, pointAt, GATEWAY } from "./layout.js";
-import { rate, millis, share, mood, stateText } from "./format.js";
+import { rate, millis, share, mood, shapeName, stateText } from "./format.js";
 import { dots } from "./dots.js";
 import { view } from "./view.js";
 
@@ -98,7 +98,8 @@ export function createMap(stage, { onSelect }) {
     el.ready = h("text", { class: "ready" });
     el.line = h("text", { class: "figures" });
     el.stores = h("g", { class: "stores" });
-    el.append(...(gate ? [el.body, el.name, el.line] : [el.body, el.mark, el.name, el.ready, el.line, el.stores]));
+    el.signs = h("g", { class: "signs" });
+    el.append(...(gate ? [el.body, el.name, el.line] : [el.body, el.mark, el.name, el.ready, el.line, el.stores, el.signs]));
     return el;
   }
 
@@ -160,21 +161,49 @@ export function createMap(stage, { onSelect }) {
     const m = s ? mood(s) : "off";
     mark(el, "data-mood", m);
     mark(el, "data-state", s?.state || "unknown");
-    const [d, how] = shapeOf(s ? (s.state === "ready" && m === "warn" ? "failing" : s.state) : "stopped");
+    const [d, how] = shapeOf(s ? shapeName(s, m) : "stopped");
     mark(el.mark, "class", `mark ${m} ${how}`);
     mark(el.mark.firstChild, "d", d);
     const ready = s && s.state !== "external" && s.state !== "down" ? `${s.ready}/${s.desired}` : "";
     const live = s && s.rate > 0 ? (plan.dense ? rate(s.rate) : `${rate(s.rate)} · ${millis(s.p99Millis)}`) : "";
-    const calm = m === "ok" || (m === "warn" && s.state !== "partial");
+    const up = s?.state === "ready" || s?.state === "external";
+    const fails = up && s.rate > 0 && s.errorRate >= 0.05;
     if (plan.dense) {
       say(el.ready, "");
-      say(el.line, calm || m === "off" ? live : ready || s.state);
+      say(el.line, up || m === "off" ? live : ready || s.state);
     } else {
       say(el.ready, ready);
-      say(el.line, !s ? "not seen yet" : calm ? (m === "warn" ? `${rate(s.rate)} · ${share(s.errorRate)} errors` : live || (s.state === "external" ? "external" : "quiet")) : stateText(s));
+      say(el.line, !s ? "not seen yet" : fails ? `${rate(s.rate)} · ${share(s.errorRate)} errors` : up ? live || (s.state === "external" ? "external" : "quiet") : stateText(s));
     }
+    nodeSigns(el, s?.signs || []);
     const said = !s ? `${name}, not seen yet` : `${name}, ${stateText(s)}, ${s.ready} of ${s.desired} ready, ${rate(s.rate).replace("/s", " requests per second")}`;
-    mark(el, "aria-label", said);
+    mark(el, "aria-label", [said, ...(s?.signs || []).map((x) => x.word)].join(", "));
+  }
+
+  // nodeSigns hangs signs on the lower edge of a node: the gravest with its word, the others as
+  // shapes beside it. On a dense map all are shapes. Which is which is told by the title, the
+  // node's label and the table.
+  function nodeSigns(el, signs) {
+    const key = signs.map((x) => x.kind + x.word).join() + plan.dense;
+    if (el.signsKey !== key) {
+      el.signsKey = key;
+      const tall = plan.dense ? 14 : 18, pad = plan.dense ? 1 : 3;
+      let x = 0;
+      el.signs.replaceChildren(...signs.map((sign, i) => {
+        const word = plan.dense || i > 0 ? "" : sign.word;
+        const wide = tall + (word ? Math.round(word.length * 5.9) + 7 : 0);
+        const [d, how] = signShape(sign.kind);
+        const g = h("g", { class: "sign", "data-kind": sign.kind, "data-grave": sign.grave, "data-test": "map-sign", transform: `translate(${x} 0)` },
+          h("rect", { width: wide, height: tall, rx: tall / 2 }), h("g", { class: "mark " + how, transform: `translate(${pad} ${pad})` + (plan.dense ? "" : " scale(.98)") }, h("path", { d })),
+          word ? h("text", { x: 18, y: 12.7 }, word) : null, h("title", { svg: true }, sign.says));
+        x += wide + 3;
+        return g;
+      }));
+      el.signsWide = x - 3;
+    }
+    [...el.signs.children].forEach((g, i) => say(g.lastChild, signs[i].says));
+    const n = plan.nodes.get(el.getAttribute("data-service"));
+    if (n) mark(el.signs, "transform", `translate(${plan.dense ? n.w - el.signsWide - 6 : 10} ${n.h - 6})`);
   }
 
   function gateFigures(el) {

@@ -1,7 +1,7 @@
 // The table of services, trouble first. It is the map in words.
 
-import { h, say, mark, keyed, stateMark } from "./dom.js";
-import { firstLine, millis, mood, rate, share, troubleFirst } from "./format.js";
+import { h, say, mark, keyed, signChips, stateMark } from "./dom.js";
+import { firstLine, millis, mood, rate, shapeName, share, troubleFirst } from "./format.js";
 
 // createServices fills the table; onSelect(name) is called for the one that is chosen.
 export function createServices({ onSelect }) {
@@ -15,8 +15,8 @@ export function createServices({ onSelect }) {
     row.sign = h("span", { class: "sign" });
     row.button = h("button", { type: "button", class: "name", onclick: (ev) => { ev.stopPropagation(); onSelect(s.name); } }, s.name);
     row.context = h("span", { class: "context" });
-    row.why = h("td", { class: "why", colspan: 6 });
-    row.whyRow = h("tr", { class: "whyrow", hidden: true }, row.why);
+    row.why = h("span", {}); row.signs = h("ul", { class: "signs", hidden: true });
+    row.whyRow = h("tr", { class: "whyrow", hidden: true }, h("td", { class: "why", colspan: 6 }, row.signs, row.why));
     row.state = cell("state"); row.rate = cell("num rate"); row.p99 = cell("num"); row.errors = cell("num errors"); row.restarts = cell("num wide");
     row.words = h("span", {});
     row.spark = spark();
@@ -31,7 +31,7 @@ export function createServices({ onSelect }) {
     const m = mood(s);
     if (row.dataset.sign !== s.state + m) {
       row.dataset.sign = s.state + m;
-      row.sign.replaceChildren(stateMark(s.state === "ready" && m === "warn" ? "failing" : s.state, m));
+      row.sign.replaceChildren(stateMark(shapeName(s, m), m));
       mark(row, "data-mood", m);
       mark(row, "data-state", s.state);
     }
@@ -39,8 +39,9 @@ export function createServices({ onSelect }) {
     mark(row.context, "class", hue === undefined ? "context" : "context hue-" + hue);
     say(row.context, s.context || "");
     const why = s.lastError && (m === "crit" || m === "warn") ? firstLine(s.lastError, 160) : "";
-    row.whyRow.hidden = !why;
+    row.whyRow.hidden = !why && !s.signs?.length;
     say(row.why, why);
+    signChips(row.signs, s.signs || []);
     const counted = s.state === "crashing" || s.state === "starting";
     say(row.words, s.state === "ready" || s.state === "partial" ? `${s.ready}/${s.desired} ready` : counted ? `${s.state} ${s.ready}/${s.desired}` : s.state);
     say(row.rateText, s.rate ? rate(s.rate) : "–");
@@ -68,9 +69,10 @@ export function spark(width = 36, height = 16) {
   return h("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true", "data-w": width, "data-h": height }, h("path", { class: "area" }), h("path", { class: "stroke" }));
 }
 
-export function drawSpark(el, values) {
+// most is what is drawn at the top; without it, the highest of values.
+export function drawSpark(el, values, most = 0) {
   const w = Number(el.dataset.w), t = Number(el.dataset.h), n = 60;
-  const top = values.length > 5 ? Math.max(...values) : 0;
+  const top = values.length > 5 && values.some((v) => v > 0) ? most || Math.max(...values) : 0;
   mark(el, "data-flat", top > 0 ? null : "");
   if (!top) return;
   const x = (i) => ((i + n - values.length) / (n - 1) * w).toFixed(1), y = (v) => (t - 1.5 - v / top * (t - 3)).toFixed(1);

@@ -19,7 +19,7 @@ export function createTraces({ onTrace, onSelect }) {
       h("th", { scope: "row" }, h("button", { type: "button", class: "name", onclick: (ev) => { ev.stopPropagation(); onTrace(t.id); } }, t.name)),
       h("td", { class: "num status" }, h("span", { class: statusClass(t.status) }, String(t.status || "–"))),
       h("td", { class: "num took" }, h("span", { class: "bar" }), h("span", {}, millis(t.durationMicros / 1000))),
-      h("td", { class: "num hops", title: t.services?.join(" → ") }, plural(t.hops, "hop"), t.errors ? h("span", { class: "errs" }, ` ${plural(t.errors, "error")}`) : null));
+      h("td", { class: "num hops", title: t.services?.join(" → ") }, h("span", {}, plural(t.hops, "hop")), t.errors ? h("span", { class: "errs" }, ` ${plural(t.errors, "error")}`) : null));
     row.bar = row.querySelector(".bar");
     return row;
   }
