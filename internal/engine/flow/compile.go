@@ -14,6 +14,8 @@ type Table struct {
 	Replaced  chan struct{} // closed when another is in force
 
 	upstreams map[string]*Upstream
+	all       []*series             // of its rules
+	series    map[seriesKey]*series // the same, by name: what was learned outlives snapshots
 }
 
 // Listener is a listener of one snapshot.
@@ -64,7 +66,20 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 		Snapshot: s, Version: s.Version,
 		Listeners: make(map[string]*Listener, len(s.Listeners)),
 		upstreams: make(map[string]*Upstream, len(s.Upstreams)),
+		series:    make(map[seriesKey]*series),
 		Replaced:  make(chan struct{}),
+	}
+	before := p.cur.Load().series
+	seriesOf := func(caller, callee, route string) *series {
+		k := seriesKey{caller, callee, route}
+		of := c.series[k]
+		if of == nil {
+			if of = before[k]; of == nil {
+				of = p.meters.series(caller, callee, route)
+			}
+			c.series[k], c.all = of, append(c.all, of)
+		}
+		return of
 	}
 	patience := s.Patience()
 	for name, u := range s.Upstreams {
@@ -76,11 +91,11 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 	}
 	spent := make(map[spendingKey]*spending)
 	for name, l := range s.Listeners {
-		cl := &Listener{Listener: l, Name: name, none: p.meters.series(l.Caller, "", "")}
+		cl := &Listener{Listener: l, Name: name, none: seriesOf(l.Caller, "", "")}
 		c.Listeners[name] = cl
 		if l.Protocol == snapshot.TCP {
 			u := c.upstreams[l.Upstream]
-			cl.TCP = &Route{Up: u, Callee: u.Service, series: p.meters.series(l.Caller, u.Service, "")}
+			cl.TCP = &Route{Up: u, Callee: u.Service, series: seriesOf(l.Caller, u.Service, "")}
 			continue
 		}
 		cl.table, _ = route.Compile(l.Routes) // Swap has checked
@@ -95,7 +110,7 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 			})}
 			for _, w := range r.Split {
 				u := c.upstreams[w.Upstream]
-				cr.sides = append(cr.sides, side{u, p.meters.series(l.Caller, u.Service, r.Name)})
+				cr.sides = append(cr.sides, side{u, seriesOf(l.Caller, u.Service, r.Name)})
 			}
 			cr.sticks = compileSticky(r, s.Policies[r.Policy])
 			switch {
@@ -119,7 +134,7 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 					cr.mirror = c.upstreams[r.Mirror.Upstream]
 				}
 			}
-			cr.series = p.meters.series(l.Caller, cr.Callee, r.Name)
+			cr.series = seriesOf(l.Caller, cr.Callee, r.Name)
 			cl.routes = append(cl.routes, cr)
 		}
 	}

@@ -224,7 +224,7 @@ func (x *Exchange) Finish() {
 	if x.series != nil {
 		x.series.count(&x.Rec, o)
 	}
-	if x.Rec.Sampled || x.P.samples.late(&x.Rec, o) {
+	if x.Rec.Sampled || x.P.samples.late(&x.Rec, o, x.series.slow()) {
 		x.P.o.Sink.Hop(&x.Rec)
 	}
 }

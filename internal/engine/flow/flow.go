@@ -77,6 +77,9 @@ type Plane struct {
 	drainMu  sync.Mutex
 	draining map[string][]*Endpoint // by endpoint id, taken away but not idle; guarded by drainMu
 
+	lookMu sync.Mutex // one at a time works out what is slow
+	looks  int        // guarded by lookMu
+
 	swapMu sync.Mutex                // one Swap at a time
 	spent  map[spendingKey]*spending // of rates; guarded by swapMu
 }

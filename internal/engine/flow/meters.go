@@ -134,7 +134,11 @@ type series struct {
 	classes               [hop.Outcomes]atomic.Pointer[meter.Counter]
 	duration              atomic.Pointer[meter.Histogram]
 	retries               atomic.Pointer[meter.Counter]
+	slowness              slowness
 }
+
+// seriesKey says whose a series is.
+type seriesKey struct{ caller, callee, route string }
 
 func (m *meters) series(caller, callee, route string) *series {
 	return &series{m: m, caller: caller, callee: callee, route: route}

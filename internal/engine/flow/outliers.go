@@ -30,8 +30,8 @@ func (p *Plane) decided(u *pool, set *endpointSet, d outlier.Decision) {
 	p.o.Log.Info("endpoint ejected", "upstream", u.name, "endpoint", e.ID, "why", d.Why, "text", d.Text)
 }
 
-// Look sees to what is due without requests: who comes back from ejection, and what the gauges
-// show. Requests see to it themselves; where there are none, somebody calls it now and then.
+// Look sees to what is due without requests: who comes back from ejection, what the gauges show,
+// which hops are slow. engine/proxy calls it once a second.
 func (p *Plane) Look() {
 	p.upsMu.Lock()
 	all := make([]*pool, 0, len(p.ups))
@@ -42,6 +42,7 @@ func (p *Plane) Look() {
 	for _, u := range all {
 		p.look(u, Now())
 	}
+	p.learnSlow()
 }
 
 // look is called with every request that ends.

@@ -14,17 +14,16 @@ import (
 //	a trace begins, or comes from outside   sampled while there are fewer than maxRoots
 //	a hop inside of it                      as its caller said
 //	at the end, if not sampled              kept all the same if it failed, was refused, needed
-//	                                        a second attempt, or was slow
+//	                                        a second attempt, or was slow (slow.go)
 //
 // A caller outside gives the id of a trace, never the decision. Each of these has a bound of
 // its own, so that neither a flood of refusals nor a service that samples all it does can
 // make telemetry cost what the traffic costs. What exceeds one is counted.
 const (
-	maxRoots  = 200             // traces a second that begin here and are sampled
-	maxInside = 5000            // hops a second that are sampled since their caller was
-	maxFailed = 500             // failures a second that are kept though not sampled
-	maxOdd    = 500             // of the refused, the slow and those with a second attempt
-	slow      = 1 * time.Second // a hop that takes longer is kept
+	maxRoots  = 200  // traces a second that begin here and are sampled
+	maxInside = 5000 // hops a second that are sampled since their caller was
+	maxFailed = 500  // failures a second that are kept though not sampled
+	maxOdd    = 500  // of the refused, the slow and those with a second attempt
 )
 
 // bursts is how many seconds' worth may come at one moment.
@@ -73,8 +72,9 @@ func (s *samples) decide(root bool, flags byte, now int64) (record bool, on byte
 	return false, 0
 }
 
-// late says at the end of a hop that was not sampled whether it is recorded all the same.
-func (s *samples) late(r *hop.Record, o hop.Outcome) bool {
+// late says at the end of a hop that was not sampled whether it is recorded all the same. slow
+// is how long a hop takes that is.
+func (s *samples) late(r *hop.Record, o hop.Outcome, slow time.Duration) bool {
 	q := &s.odd
 	switch {
 	case o == hop.Failed:

@@ -106,8 +106,8 @@ func TestWhatWentWrongIsKept(t *testing.T) {
 		"truncated":   {func(r *hop.Record) { r.Reason = hop.Truncated }, bursts * maxFailed},
 		"refused":     {func(r *hop.Record) { r.Status, r.Reason = 404, hop.NoRoute }, bursts * maxOdd},
 		"retried":     {func(r *hop.Record) { r.Attempts = 2 }, bursts * maxOdd},
-		"slow":        {func(r *hop.Record) { r.Start = r.Start.Add(-slow) }, bursts * maxOdd},
-		"quick":       {func(r *hop.Record) { r.Start = r.Start.Add(1 - slow) }, 0},
+		"slow":        {func(r *hop.Record) { r.Start = r.Start.Add(-slowAtFirst) }, bursts * maxOdd},
+		"quick":       {func(r *hop.Record) { r.Start = r.Start.Add(1 - slowAtFirst) }, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) { // no time passes
 			<-time.After(time.Until(epoch) + time.Hour) // a bubble's time begins in the past
