@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,7 +120,12 @@ func (x *Exchange) Refuse(f *Refusal, contentType, accept string) (a Answer) {
 	if f.Bare {
 		return Answer{Status: f.Status, Fields: append(f.Fields, x.Marks...)}
 	}
-	defer func() {
+	if f.Location != "" {
+		a = Answer{Status: f.Status, Fields: append([][2]string{{"Location", f.Location}}, x.Marks...)}
+	} else {
+		a = x.refusal(f, contentType, accept)
+	}
+	if x.secures() != nil {
 		has := func(name string) bool {
 			for _, have := range a.Fields {
 				if have[0] == name {
@@ -129,16 +135,21 @@ func (x *Exchange) Refuse(f *Refusal, contentType, accept string) (a Answer) {
 			return false
 		}
 		x.secureFields(has, func(name, value string) { a.Fields = append(a.Fields, [2]string{name, value}) })
-	}()
-	if f.Location != "" {
-		return Answer{Status: f.Status, Fields: append([][2]string{{"Location", f.Location}}, x.Marks...)}
 	}
+	return a
+}
+
+// refusal is how f is told. It must cost less than what it spares: a text costs a handful of
+// allocations.
+func (x *Exchange) refusal(f *Refusal, contentType, accept string) (a Answer) {
+	rec := &x.Rec
 	if !x.candid() {
 		f = f.outside()
 	}
-	a = Answer{Status: f.Status, Fields: append([][2]string{{"Stoa-Reason", string(f.Reason)}}, x.Marks...)}
+	a.Status, a.Fields = f.Status, make([][2]string, 0, 8+len(x.Marks)+len(f.Fields))
 	add := func(name, value string) { a.Fields = append(a.Fields, [2]string{name, value}) }
-	a.Fields = append(a.Fields, f.Fields...)
+	add("Stoa-Reason", string(f.Reason))
+	a.Fields = append(append(a.Fields, x.Marks...), f.Fields...)
 	if f.NoRetry && !x.Edge {
 		add(retry.NoRetryField, retry.NoRetryValue)
 	}
@@ -182,11 +193,14 @@ func (x *Exchange) Refuse(f *Refusal, contentType, accept string) (a Answer) {
 		return a
 	}
 	add("Content-Type", "text/plain; charset=utf-8")
-	a.Body = fmt.Appendf(a.Body, "%d %s: %s\n", f.Status, f.Reason, f.Text)
+	b := make([]byte, 0, 64+len(f.Text)+len(f.Hint)+2*len(rec.Trace))
+	b = append(append(strconv.AppendInt(b, int64(f.Status), 10), ' '), f.Reason...)
+	b = append(append(append(b, ": "...), f.Text...), '\n')
 	if f.Hint != "" {
-		a.Body = fmt.Appendf(a.Body, "%s\n", f.Hint)
+		b = append(append(b, f.Hint...), '\n')
 	}
-	a.Body = fmt.Appendf(a.Body, "trace %s\n", rec.Trace)
+	b = hex.AppendEncode(append(b, "trace "...), rec.Trace[:])
+	a.Body = append(b, '\n')
 	return a
 }
 
