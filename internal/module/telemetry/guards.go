@@ -234,7 +234,7 @@ func (g *guards) all(now time.Time, calm bool, routed func(route string) string)
 		slices.SortFunc(x.Done, func(a, b telemetry.Defence) int {
 			return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(b.Total, a.Total), cmp.Compare(a.What+a.Why, b.What+b.Why))
 		})
-		slices.SortFunc(x.Shed, func(a, b telemetry.Shed) int { 
+		slices.SortFunc(x.Shed, func(a, b telemetry.Shed) int {
 			return cmp.Or(cmp.Compare(rank(a.Priority), rank(b.Priority)), cmp.Compare(a.Why, b.Why))
 		})
 		out = append(out, *x)

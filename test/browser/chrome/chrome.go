@@ -30,7 +30,7 @@ import (
 )
 
 // Patience is how long a wait lasts before it fails: generous, for machines that are busy.
-const Patience = 45 * time.Second
+const Patience = 90 * time.Second
 
 // The one browser of a test binary, started by the first Open and ended by Main.
 var started struct {
@@ -255,15 +255,21 @@ func Eval[T any](p *Page, expression string) T {
 // Until waits until a JavaScript expression is true. claim is said when it never is.
 func (p *Page) Until(claim, expression string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	p.Within(Patience, claim, expression)
+}
+
+// Within is Until for what takes long by its nature.
+func (p *Page) Within(patience time.Duration, claim, expression string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	_, err := chromedp.Run(ctx, chromedp.Poll[bool]("(() => { try { return Boolean("+expression+"); } catch { return false; } })()",
-		chromedp.WithPollingInterval(60*time.Millisecond), chromedp.WithPollingTimeout(Patience)))
+		chromedp.WithPollingInterval(60*time.Millisecond), chromedp.WithPollingTimeout(patience)))
 	if err == nil {
 		return
 	}
 	last, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body ? document.body.innerText.slice(0, 1500) : "(no page)"`))
-	p.t.Fatalf("waited %v in vain: %s\n  want %s\n  wrong %q\n  page shows: %s", Patience, claim, expression, p.Wrong(), last)
+	p.t.Fatalf("waited %v in vain: %s\n  want %s\n  wrong %q\n  page shows: %s", patience, claim, expression, p.Wrong(), last)
 }
 
 // Click clicks the first element that a selector names, once it is there and seen.
