@@ -148,6 +148,7 @@ var homes = map[string][]string{
 	"go.yaml.in/yaml/v4":               {"internal/kernel/blueprint"},
 	"github.com/fsnotify/fsnotify":     {"internal/engine/fswatch"},
 	"golang.org/x/crypto":              {"internal/engine/certs"},
+	"golang.org/x/net":                 {"internal/engine/h2/hpack"},
 	"golang.org/x/sys":                 {"internal/engine/process", "internal/engine/pebblestore", "internal/door/httpapi", "internal/app/command"},
 }
 

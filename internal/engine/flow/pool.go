@@ -131,7 +131,7 @@ type Kept interface {
 // kept is what one engine keeps.
 type kept struct{ Kept }
 
-// Keep gives what the engine of this number (0 or 1) keeps with e, which make makes if
+// Keep gives what the engine of this number (0 to 2) keeps with e, which make makes if
 // fits says that there is none, or not the right one. What is replaced is closed.
 func (e *Endpoint) Keep(engine int, fits func(Kept) bool, make func() Kept) Kept {
 	at := &e.kept[engine]
