@@ -24,17 +24,19 @@ const (
 	bare                     // data alone, ended by closing: for HTTP/1.0
 )
 
-// forward sends the answer whose head was read to the caller. It says whether the
-// connection of the service has come to the end of the answer, clean.
-func (r *request) forward(uc *upConn) bool {
+// forward sends the head that was read of an answer to the caller, with what is there of the
+// body, and says whether that was all.
+func (r *request) forward() (end bool, err error) {
 	c, x, w := r.c, r.x, r.c.w
 	resp, b := &w.resp, w.up[w.ur:w.uw]
+	r.uc.learn(resp, b)
 	x.Rec.Status = resp.Status
 	if v := resp.Value(b, h1.GRPCStatus); v != nil {
 		r.grpc(v)
 	}
 	kind := resp.Body(w.req.Verb == h1.HEAD)
 	as := asItCame
+	r.kind = kind
 	old := w.req.Minor == 0
 	switch {
 	case kind == h1.UntilClose && old, kind == h1.InChunks && old:
@@ -43,6 +45,7 @@ func (r *request) forward(uc *upConn) bool {
 	case kind == h1.UntilClose:
 		as = rechunked
 	}
+	r.as = as
 	if !r.whole && (r.upload == nil || !r.upload.over()) || c.s.draining.Load() {
 		r.keep = false
 	}
@@ -68,7 +71,7 @@ func (r *request) forward(uc *upConn) bool {
 			err = r.send(b[:resp.Len+n])
 			w.ur += n
 		}
-		return r.ended(uc, kind, as, end, err)
+		return end, err
 	}
 	out := appendStatus(w.out[:0], resp, head)
 	out = appendFields(out, resp, head, x)
@@ -89,7 +92,7 @@ func (r *request) forward(uc *upConn) bool {
 		w.out = out[:0]
 		w.answer.Answer = true
 		w.answer.Reset()
-		return r.ended(uc, kind, as, false, r.send(out))
+		return false, r.send(out)
 	}
 	n, end, err := r.body(kind, rest)
 	if r.tape {
@@ -101,7 +104,7 @@ func (r *request) forward(uc *upConn) bool {
 		err = r.send(out)
 	}
 	w.out = out[:0]
-	return r.ended(uc, kind, as, end, err)
+	return end, err
 }
 
 // body says how many of the bytes that were read behind the head are of the body and can
@@ -148,10 +151,10 @@ func (r *request) send(b []byte) error {
 }
 
 // ended forwards what is left of the body, and notes how it ended.
-func (r *request) ended(uc *upConn, kind h1.Body, as framing, end bool, err error) bool {
-	c, x, w := r.c, r.x, r.c.w
+func (r *request) ended(uc *upConn, end bool, err error) bool {
+	c, x, w, kind := r.c, r.x, r.c.w, r.kind
 	if err == nil && !end {
-		err = r.stream(uc, kind, as)
+		err = r.stream(uc, kind, r.as)
 	}
 	if kind == h1.InChunks {
 		x.Rec.Out = w.answer.Data()
@@ -194,28 +197,13 @@ func (r *request) stream(uc *upConn, kind h1.Body, as framing) error {
 	}
 	in := w.up[w.ur:w.uw]
 	for {
-		if len(in) > 0 {
-			n, err := r.pass(in, kind, as)
-			if err != nil {
-				return err
-			}
-			if r.tape {
-				r.record(in[:n])
-			}
-			in = in[n:]
-			switch kind {
-			case h1.Sized:
-				if r.sized == 0 {
-					w.ur, w.uw = 0, len(in)
-					return nil
-				}
-			case h1.InChunks:
-				if w.answer.Done() {
-					w.ur, w.uw = 0, len(in) // bytes behind an answer spoil the connection
-					return nil
-				}
-			}
-			continue
+		left, end, err := r.passed(in)
+		if err != nil {
+			return err
+		}
+		if end {
+			w.ur, w.uw = 0, len(left) // bytes behind an answer spoil the connection
+			return nil
 		}
 		n, err := r.more(uc, buf)
 		in = buf[:n]
@@ -237,6 +225,24 @@ func (r *request) stream(uc *upConn, kind h1.Body, as framing) error {
 		}
 		return err
 	}
+}
+
+// passed forwards in, up to the end of the body if that is there.
+func (r *request) passed(in []byte) (left []byte, end bool, err error) {
+	for len(in) > 0 {
+		n, err := r.pass(in, r.kind, r.as)
+		if err != nil {
+			return in, false, err
+		}
+		if r.tape {
+			r.record(in[:n])
+		}
+		in = in[n:]
+		if r.kind == h1.Sized && r.sized == 0 || r.kind == h1.InChunks && r.c.w.answer.Done() {
+			return in, true, nil
+		}
+	}
+	return nil, false, nil
 }
 
 // pass forwards a part of the body, and says how much of in that was.

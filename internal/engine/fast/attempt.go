@@ -11,6 +11,14 @@ import (
 	"stoa/internal/engine/snapshot"
 )
 
+// carries says whether a loop can carry the request, if nothing must be waited for.
+func (r *request) carries() bool {
+	x, w := r.x, r.c.w
+	q := &w.req
+	return x.Up != nil && x.Route.Site == nil && x.Up.Only(snapshot.HTTP1) && !x.Remembers() && !x.Mirrors() && !x.Hedges() && !x.P.Faulty() &&
+		!q.Chunked && !q.Expect100 && q.Upgrade.Len == 0 && q.ContentLength <= int64(w.w-w.r-q.Len)
+}
+
 // serve sends the request and forwards the answer, or says what to answer.
 func (r *request) serve() *flow.Refusal {
 	c, x := r.c, r.x
@@ -28,11 +36,10 @@ func (r *request) serve() *flow.Refusal {
 			return errBridge
 		}
 	}
+	r.safe = repeatable(&c.w.req)
 	wait, f := x.Admit(flow.AtOnce)
 	if wait {
-		ctx, stop := c.watched(x.Deadline(), flow.ErrDeadline)
-		_, f = x.Admit(ctx)
-		stop()
+		f = r.queue()
 	}
 	if f != nil {
 		return f
@@ -40,49 +47,130 @@ func (r *request) serve() *flow.Refusal {
 	if mirror != nil {
 		r.mirror(mirror)
 	}
-	q := &c.w.req
-	safe := repeatable(q)
-	for {
-		if x.P.Faulty() {
-			if over, again, f := r.inject(safe); over {
-				return f
-			} else if again {
-				continue
-			}
+	return r.proceed(toTake)
+}
+
+// queue waits for the place that Admit would wait for.
+func (r *request) queue() *flow.Refusal {
+	ctx, stop := r.c.watched(r.x.Deadline(), flow.ErrDeadline)
+	defer stop()
+	_, f := r.x.Admit(ctx)
+	return f
+}
+
+// step is how far a request has come, for who goes on with it.
+type step uint8
+
+const (
+	toQueue   step = iota // a place at the service is to be waited for
+	toTake                // an endpoint is to be taken
+	toConnect             // r.e is taken, and a connection to be had
+	toSend                // r.unsent of the request is to be sent on r.uc
+	toAnswer              // the request was sent on r.uc
+	toFail                // the attempt failed with r.err
+	toRepeat              // another attempt follows, after r.after
+	toRelay               // the head of the answer has left, and what was there of the body
+)
+
+// proceed goes on from a step: it makes attempts until the request is over, or says what to
+// answer.
+func (r *request) proceed(from step) (f *flow.Refusal) {
+	again := true
+	switch from {
+	case toQueue:
+		f = r.queue()
+		again = f == nil
+	case toConnect:
+		again, f = r.connect()
+	case toSend:
+		if err := r.uc.sock.write(r.uc.nc, r.unsent); err != nil {
+			again, f = r.failed(err)
+		} else {
+			r.sent = time.Now()
+			again, f = r.receive()
 		}
-		e, f := r.take()
-		if f != nil {
-			return f
-		}
-		if e.Speaks(x.Up) != snapshot.HTTP1 {
-			x.Abandon() // the endpoints have just changed
-			return errBridge
-		}
-		p := poolOf(e)
-		var uc *upConn
-		if !x.Fresh {
-			uc = p.get(c.n, time.Now(), !safe)
-		}
-		if uc == nil {
-			var err error
-			if uc, err = c.s.dial(e, x.Up, x.Deadline()); err != nil {
-				pause, f := x.Failed(flow.Attempt{Failure: flow.Dial, Untouched: true, Err: err})
-				if f == nil {
-					f = r.pause(pause)
-				}
-				if f != nil {
-					return f
-				}
-				continue
-			}
-			x.Connected()
-		}
-		x.Begun()
-		again, f := r.attempt(e, p, uc, safe)
-		if !again {
-			return f
+	case toAnswer:
+		again, f = r.receive()
+	case toFail:
+		again, f = r.failed(r.err)
+	case toRepeat:
+		f = r.pause(r.after)
+		again = f == nil
+	case toRelay:
+		r.relayed(false, nil)
+		again = false
+	}
+	for again {
+		again, f = r.try()
+	}
+	return f
+}
+
+// try makes an attempt. again says that another is to follow; else the request is over, or f
+// is to be answered.
+func (r *request) try() (again bool, f *flow.Refusal) {
+	x := r.x
+	if x.P.Faulty() {
+		if over, again, f := r.inject(r.safe); over || again {
+			return again, f
 		}
 	}
+	if r.e, f = r.take(); f != nil {
+		return false, f
+	}
+	return r.connect()
+}
+
+// connect makes the attempt at r.e.
+func (r *request) connect() (again bool, f *flow.Refusal) {
+	c, x, e := r.c, r.x, r.e
+	if e.Speaks(x.Up) != snapshot.HTTP1 {
+		x.Abandon() // the endpoints have just changed
+		return false, errBridge
+	}
+	r.p, r.uc = c.s.poolOf(e), nil
+	if !x.Fresh {
+		r.uc = r.p.get(c.n, time.Now(), !r.safe)
+	}
+	if r.uc == nil {
+		var err error
+		if r.uc, err = c.s.dial(e, x.Up, x.Deadline()); err != nil {
+			pause, f := x.Failed(flow.Attempt{Failure: flow.Dial, Untouched: true, Err: err})
+			if f == nil {
+				f = r.pause(pause)
+			}
+			return f == nil, f
+		}
+		x.Connected()
+	}
+	x.Begun()
+	if f := r.ready(); f != nil {
+		r.uc.close()
+		return false, f
+	}
+	if r.upload == nil {
+		if err := r.uc.sock.write(r.uc.nc, r.head); err != nil {
+			return r.failed(err)
+		}
+		if !r.whole && !c.w.req.Expect100 {
+			r.upload = c.startUpload(r.uc, r.sized)
+		}
+	}
+	r.sent = time.Now()
+	return r.receive()
+}
+
+// ready makes the head for an attempt on r.uc.
+func (r *request) ready() *flow.Refusal {
+	w := r.c.w
+	w.ur, w.uw = 0, 0
+	w.resp.Reset()
+	r.reused = r.uc.used
+	if r.head == nil {
+		return r.build()
+	}
+	r.retime()
+	return nil
 }
 
 // take gives an endpoint, and watches the caller if that takes a while.
@@ -119,80 +207,75 @@ func repeatable(q *h1.Request) bool {
 	return q.Index(h1.IdempotencyKey)+q.Index(h1.XIdempotencyKey) > 0
 }
 
-// attempt sends the request on uc and forwards the answer. again says that another
-// attempt is to follow; else the request is over, or f is to be answered.
-func (r *request) attempt(e *flow.Endpoint, p *pool, uc *upConn, safe bool) (again bool, f *flow.Refusal) {
-	c, x, w := r.c, r.x, r.c.w
-	w.ur, w.uw = 0, 0
-	w.resp.Reset()
-	reused := uc.used
-	if r.head != nil {
-		r.retime()
-	} else {
-		if f := r.build(); f != nil {
-			uc.nc.Close()
-			return false, f
-		}
-	}
-	if r.upload == nil {
-		if err := uc.sock.write(uc.nc, r.head); err != nil {
-			return r.failed(uc, reused, safe, err)
-		}
-		if !r.whole && !w.req.Expect100 {
-			r.upload = c.startUpload(uc, r.sized)
-		}
-	}
-	err := r.answerHead(uc)
+// receive waits for the answer to what was sent, and forwards it.
+func (r *request) receive() (again bool, f *flow.Refusal) {
+	err := r.answerHead(r.uc)
 	if r.second != nil {
-		if faster := r.decide(uc, err); faster != nil {
-			uc, e, reused = faster, x.Held(), false
-			p = poolOf(e)
-			err = r.answerHead(uc)
+		if faster := r.decide(r.uc, err); faster != nil {
+			r.uc, r.e, r.reused = faster, r.x.Held(), false
+			r.p = r.c.s.poolOf(r.e)
+			err = r.answerHead(r.uc)
 		}
 	}
 	if err != nil {
-		return r.failed(uc, reused, safe, err)
+		return r.failed(err)
 	}
-	resp := &w.resp
-	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Length: resp.ContentLength, Untouched: r.whole, Safe: safe}
-	r.advice(&a, w.up[w.ur:w.uw])
-	if again, pause := x.Answered(a); again {
-		uc.nc.Close()
+	if r.judged() {
 		r.unwatch()
-		if f := r.pause(pause); f != nil {
+		if f := r.pause(r.after); f != nil {
 			return false, f
 		}
 		return true, nil
 	}
-	if resp.Status == 101 {
-		return false, r.upgrade(uc)
+	if r.c.w.resp.Status == 101 {
+		return false, r.upgrade(r.uc)
 	}
 	if r.memo != nil {
-		if over, again, f := r.took(uc); over || again {
+		if over, again, f := r.took(r.uc); over || again {
 			return again, f
 		}
 	}
-	uc.learn(resp, w.up[w.ur:])
-	clean := r.forward(uc)
+	end, err := r.forward()
+	r.relayed(end, err)
+	return false, nil
+}
+
+// judged asks whether another attempt follows, after r.after, instead of the answer whose head
+// was read. Then the connection is closed.
+func (r *request) judged() (again bool) {
+	w := r.c.w
+	resp := &w.resp
+	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Length: resp.ContentLength, Untouched: r.whole, Safe: r.safe}
+	r.advice(&a, w.up[w.ur:w.uw])
+	if again, r.after = r.x.Answered(a); again {
+		r.uc.close()
+	}
+	return again
+}
+
+// relayed forwards what is left of the answer, unless it came to its end or err, and keeps the
+// connection if it can be used again.
+func (r *request) relayed(end bool, err error) {
+	c, w, uc := r.c, r.c.w, r.uc
+	clean := r.ended(uc, end, err)
 	r.unwatch()
 	if r.upload != nil {
 		if !r.upload.finish(uc, clean) {
 			clean = false
 		}
-		x.Rec.In = r.upload.n
+		r.x.Rec.In = r.upload.n
 	}
-	if !clean || !resp.Reusable(w.req.Verb == h1.HEAD) || !r.whole && r.upload == nil || w.uw > w.ur {
-		uc.nc.Close()
+	if !clean || !w.resp.Reusable(w.req.Verb == h1.HEAD) || !r.whole && r.upload == nil || w.uw > w.ur {
+		uc.close()
 	} else {
-		p.put(c.n, uc, time.Now(), e)
+		r.p.put(c.n, uc, time.Now(), r.e)
 	}
-	return false, nil
 }
 
 // failed says what follows an attempt that brought no answer.
-func (r *request) failed(uc *upConn, reused, safe bool, err error) (again bool, f *flow.Refusal) {
+func (r *request) failed(err error) (again bool, f *flow.Refusal) {
 	c, x, w := r.c, r.x, r.c.w
-	uc.nc.Close()
+	r.uc.close()
 	r.unwatch()
 	untouched := r.whole
 	if r.upload != nil {
@@ -212,7 +295,7 @@ func (r *request) failed(uc *upConn, reused, safe bool, err error) (again bool, 
 		r.keep = false
 		return false, flow.Left(c.s.ctx.Err())
 	}
-	a := flow.Attempt{Failure: flow.Broke, Reused: reused, Answered: w.uw > 0, Untouched: untouched, Safe: safe, Err: err}
+	a := flow.Attempt{Failure: flow.Broke, Reused: r.reused, Answered: w.uw > 0, Untouched: untouched, Safe: r.safe, Err: err}
 	var bad *h1.Error
 	switch {
 	case errors.As(err, &bad):

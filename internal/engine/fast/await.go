@@ -17,13 +17,16 @@ const patience = 50 * time.Millisecond
 // maxInterim bounds the interim answers to one request.
 const maxInterim = 64
 
+// answerLimits bound the head of an answer.
+var answerLimits = h1.Limits{Head: 256 << 10, Fields: 1000}
+
 var errInterim = &h1.Error{Status: 502, Text: "more than 64 interim answers to one request"}
 
 // answerHead reads heads of answers until there is one that is not interim, which are
 // passed on.
 func (r *request) answerHead(uc *upConn) error {
 	c, x, w := r.c, r.x, r.c.w
-	now := time.Now()
+	now := r.sent
 	end := x.TryDeadline() // of everything
 	uploading := !r.whole && !x.Bounded()
 	if uploading {
@@ -50,13 +53,12 @@ func (r *request) answerHead(uc *upConn) error {
 	}
 	uc.nc.SetReadDeadline(until)
 	runtime.Gosched() // others are served meanwhile: then the answer is there, and no read is in vain
-	limits := h1.Limits{Head: 256 << 10, Fields: 1000}
 	interim := 0
 	for {
 		b := w.up[w.ur:w.uw]
 		err := h1.ErrShort
 		if len(b) > 0 {
-			err = w.resp.Parse(b, limits)
+			err = w.resp.Parse(b, answerLimits)
 		}
 		if err == nil {
 			if w.resp.Status >= 200 || w.resp.Status == 101 {

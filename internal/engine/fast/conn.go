@@ -29,6 +29,17 @@ type conn struct {
 	awaitN int                   // what it read
 	first  [1]byte               // of a request over TLS
 
+	seat   seat // at a loop, while it is the loop's
+	in     *line
+	before *conn // in the line
+	after  *conn
+	since  time.Time // in the line
+	queued bool      // has more, in the loop's next turn
+	quick  int       // requests in a row that a loop could have carried
+	moved  int       // how often a loop gave it back
+	rests  bool      // nothing came for a while: a loop could wait for it
+	stays  bool      // no loop can have it
+
 	linger  bool        // an answer was written that the caller may not have asked for yet
 	gone    atomic.Bool // the caller was seen to have left
 	idle    atomic.Bool // between requests: may be closed
@@ -39,9 +50,19 @@ type conn struct {
 	taken   bool        // somebody else has the connection
 }
 
-func (c *conn) serve() {
-	defer c.s.left(c)
+// serve serves the connection until it ends, or moves to a loop. first, if it is not nil, goes on
+// with the request that is in work, and says whether the connection can have another.
+func (c *conn) serve(first func() bool) {
+	moved := false
 	defer func() {
+		if !moved {
+			c.s.left(c)
+		}
+	}()
+	defer func() {
+		if moved {
+			return
+		}
 		if !c.taken {
 			if c.linger {
 				c.lingerOn()
@@ -59,8 +80,29 @@ func (c *conn) serve() {
 		}
 	}()
 	wait := c.s.o.Head // for the first byte
+	if first != nil {
+		if !first() {
+			return
+		}
+		wait = c.s.o.Idle
+	}
 	for {
-		if !c.await(wait) || !c.one() {
+		if c.moves() {
+			if moved = c.move(); moved {
+				return
+			}
+		}
+		if !c.await(wait) {
+			if !c.rests {
+				return
+			}
+			if moved = c.move(); moved {
+				return
+			}
+			c.stays = true
+			continue
+		}
+		if !c.one() {
 			return
 		}
 		wait = c.s.o.Idle
@@ -120,6 +162,10 @@ func (c *conn) await(wait time.Duration) bool {
 	}
 	c.idle.Store(true)
 	defer c.idle.Store(false)
+	c.rests = !c.stays && c.s.o.Loops != nil && c.socket.raw != nil && wait == c.s.o.Idle
+	if c.rests {
+		wait = min(wait, restAfter)
+	}
 	now := time.Now()
 	if until := now.Add(wait); until.Sub(c.readBy) > min(slack, wait/4) || c.readBy.Sub(until) > 0 {
 		c.readBy = until
@@ -137,6 +183,7 @@ func (c *conn) await(wait time.Duration) bool {
 	}
 	runtime.Gosched() // as in answerHead: some 15 % of a request's CPU, with the two
 	err := c.socket.raw.Read(c.await1)
+	c.rests = c.rests && errors.Is(err, os.ErrDeadlineExceeded)
 	return err == nil && c.awaitN > 0
 }
 
@@ -249,8 +296,12 @@ func (r *replayed) Read(p []byte) (int, error) {
 	return r.Conn.Read(p)
 }
 
-// write writes to the caller, within the time that a caller may take.
+// write writes to the caller, within the time that a caller may take. At a loop what cannot
+// leave at once is kept in the work: see loop.finish.
 func (c *conn) write(b []byte) error {
+	if c.seat.l != nil {
+		return c.seat.write(c.w, b)
+	}
 	if c.w.x.Edge {
 		c.mayStall()
 	}

@@ -52,6 +52,7 @@ type Options struct {
 	// Refresh asks for a newer answer than the stale one that m gave, aside.
 	Refresh func(r *http.Request, x *flow.Exchange, m *flow.Memo, target string)
 	HTTP2   func(net.Conn) // takes a connection over; its first bytes are the preface
+	Loops   *Loops         // that carry what is plain; nil: none
 	Enter   func() bool    // takes a place for a tunnel
 	Leave   func()         // gives it back
 
@@ -74,12 +75,15 @@ type Server struct {
 	conns map[*conn]struct{} // guarded by mu
 	quiet chan struct{}      // capacity 1: a connection ended
 	wg    sync.WaitGroup
+
+	closed sync.Once
 }
 
 // New returns a server of the connections that Serve is given.
 func New(o Options) *Server {
 	o.Idle = cmp.Or(o.Idle, 75*time.Second)
 	s := &Server{o: o, conns: map[*conn]struct{}{}, quiet: make(chan struct{}, 1)}
+	o.Loops.enter()
 	s.ctx, s.cancel = context.WithCancel(context.Background()) // it ends with Close, whoever asked for it
 	return s
 }
@@ -91,10 +95,7 @@ func (s *Server) Serve(nc net.Conn, state *tls.ConnectionState) {
 	if host, _, err := net.SplitHostPort(nc.RemoteAddr().String()); err == nil {
 		c.client = host
 	}
-	if state == nil {
-		c.socket.open(nc)
-		c.await1 = c.tryAwait
-	}
+	c.open()
 	s.mu.Lock()
 	if s.draining.Load() {
 		s.mu.Unlock()
@@ -104,7 +105,15 @@ func (s *Server) Serve(nc net.Conn, state *tls.ConnectionState) {
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	go c.serve()
+	go c.serve(nil)
+}
+
+// open makes the connection ready to be read.
+func (c *conn) open() {
+	if c.tls == nil {
+		c.socket.open(c.nc)
+		c.await1 = c.tryAwait
+	}
 }
 
 // left is called when a connection is served no more.
@@ -128,11 +137,12 @@ func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	s.draining.Store(true)
 	for c := range s.conns {
-		if c.idle.Load() {
+		if c.nc != nil && c.idle.Load() {
 			c.nc.SetReadDeadline(longAgo)
 		}
 	}
 	s.mu.Unlock()
+	s.o.Loops.each(func(l *loop) { l.retire(s, false) })
 	for {
 		s.mu.Lock()
 		n := len(s.conns)
@@ -154,10 +164,14 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	s.draining.Store(true)
 	for c := range s.conns {
-		c.nc.Close()
+		if c.nc != nil {
+			c.nc.Close()
+		}
 	}
 	s.mu.Unlock()
+	s.o.Loops.each(func(l *loop) { l.retire(s, true) })
 	s.wg.Wait()
+	s.closed.Do(s.o.Loops.leave)
 }
 
 // work is what a request needs while it passes. A connection holds one from the first
@@ -166,6 +180,7 @@ type work struct {
 	in   []byte // what was read of the caller; in[r:w] is unread
 	r, w int
 	out  []byte // what is written next, of both sides in turn
+	rest []byte // what the caller did not take at once, at a loop
 	up   []byte // what was read of the service; up[ur:uw] is unread
 	ur   int
 	uw   int
@@ -195,7 +210,7 @@ func take() *work { return works.Get().(*work) }
 
 // put gives w back. Buffers that grew are let go.
 func put(w *work) {
-	w.r, w.w, w.ur, w.uw = 0, 0, 0, 0
+	w.r, w.w, w.ur, w.uw, w.rest = 0, 0, 0, 0, nil
 	if len(w.in) > maxKept {
 		w.in = make([]byte, inSize)
 	}

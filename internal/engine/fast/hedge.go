@@ -65,7 +65,7 @@ func (r *request) hedge(wake func()) {
 }
 
 func (s *second) run(c *conn, head []byte, by time.Time) error {
-	uc := poolOf(s.e).get(c.n, time.Now(), false)
+	uc := c.s.poolOf(s.e).get(c.n, time.Now(), false)
 	if uc == nil {
 		var err error
 		if uc, err = c.s.dial(s.e, s.up, by); err != nil {
@@ -77,7 +77,7 @@ func (s *second) run(c *conn, head []byte, by time.Time) error {
 	stopped := s.stopped
 	s.mu.Unlock()
 	if stopped {
-		uc.nc.Close()
+		uc.close()
 		return errHedged
 	}
 	uc.nc.SetReadDeadline(by)
@@ -91,7 +91,7 @@ func (s *second) run(c *conn, head []byte, by time.Time) error {
 	if n > 0 {
 		return nil
 	}
-	uc.nc.Close()
+	uc.close()
 	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
@@ -104,7 +104,7 @@ func (s *second) stop() {
 	defer s.mu.Unlock()
 	s.stopped = true
 	if s.uc != nil {
-		s.uc.nc.Close()
+		s.uc.close()
 	}
 }
 
@@ -142,7 +142,7 @@ func (r *request) decide(uc *upConn, err error) *upConn {
 		return nil
 	}
 	r.unwatch()
-	uc.nc.Close()
+	uc.close()
 	s.y.Answering()
 	x.Won(s.y)
 	w.resp.Reset()

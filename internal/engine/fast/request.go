@@ -40,15 +40,26 @@ type request struct {
 	second *second // an attempt beside a slow one; nil: there is none
 
 	copied bool // the portable engine is to send a copy
+
+	// Of the attempt in work.
+	safe     bool // the request may be sent twice
+	e        *flow.Endpoint
+	p        *pool
+	uc       *upConn
+	reused   bool          // uc carried a request before
+	sent     time.Time     // when the request had left
+	kind     h1.Body       // of the answer
+	as       framing       // of its body, for the caller
+	err      error         // with toFail
+	unsent   []byte        // with toSend
+	relaying bool          // with toAnswer: the head of the answer has left
+	after    time.Duration // before another attempt
 }
 
 // one serves one request, and says whether the connection can have another.
 func (c *conn) one() bool {
 	b, err := c.head()
-	w := c.w
-	x, r := &w.x, &w.one
-	*r = request{}
-	r.c, r.x, r.b = c, x, b
+	r := c.request(b)
 	switch {
 	case err == h1.ErrPreface && c.tls == nil:
 		c.handOver()
@@ -56,18 +67,43 @@ func (c *conn) one() bool {
 	case err != nil:
 		return r.bad(err)
 	}
-	q := &w.req
-	x.Begin(c.s.o.Plane, time.Now(), c.s.o.Name, protocols[q.Minor])
+	r.open(time.Now())
+	f := r.find()
+	if f == nil {
+		if r.carries() {
+			c.quick++
+		} else {
+			c.quick = 0
+		}
+		f = r.serve()
+	}
+	return r.end(f)
+}
+
+// request is the request whose head begins b, not looked at yet.
+func (c *conn) request(b []byte) *request {
+	r := &c.w.one
+	*r = request{}
+	r.c, r.x, r.b = c, &c.w.x, b
+	return r
+}
+
+// open begins the exchange of a request whose head was read; now is when it came.
+func (r *request) open(now time.Time) {
+	c, x, b, q := r.c, r.x, r.b, &r.c.w.req
+	x.Begin(c.s.o.Plane, now, c.s.o.Name, protocols[q.Minor])
 	x.Req, x.TLS = r, c.tls != nil
 	x.Rec.Method, x.Rec.Host, x.Rec.Path = text(q.Method.In(b)), text(q.Host.In(b)), text(q.Path.In(b))
 	r.keep = q.KeepAlive && q.Minor == 1
-	f := r.find()
-	if f == nil {
-		f = r.serve()
-		if f == errBridge {
-			r.memo.Close()
-			return c.bridge(r, c.s.o.Portable.ServeHTTP)
-		}
+}
+
+// end ends a request with f, nil if it was answered, and says whether the connection can have
+// another.
+func (r *request) end(f *flow.Refusal) bool {
+	c := r.c
+	if f == errBridge {
+		r.memo.Close()
+		return c.bridge(r, c.s.o.Portable.ServeHTTP)
 	}
 	if r.memo != nil {
 		f = r.instead(f)
@@ -75,11 +111,8 @@ func (c *conn) one() bool {
 	if f != nil {
 		r.refuse(f)
 	}
-	x.Finish()
-	if c.taken || !r.keep || c.s.draining.Load() {
-		return false
-	}
-	return true
+	r.x.Finish()
+	return !c.taken && r.keep && !c.s.draining.Load()
 }
 
 // bad answers what is no request.
@@ -139,13 +172,18 @@ func sameName(b []byte, name string) bool {
 
 // find finds listener and rule.
 func (r *request) find() *flow.Refusal {
-	q := &r.c.w.req
 	l, f := r.c.s.o.Listener(nil)
 	if l == nil && f == nil {
 		ctx, stop := r.c.watched(time.Time{}, nil)
 		l, f = r.c.s.o.Listener(ctx)
 		stop()
 	}
+	return r.at(l, f)
+}
+
+// at finds the rule of a listener, nil with f.
+func (r *request) at(l *flow.Listener, f *flow.Refusal) *flow.Refusal {
+	q := &r.c.w.req
 	if f != nil {
 		r.x.Trace("", true)
 		return f

@@ -53,7 +53,7 @@ func (r *request) took(uc *upConn) (over, again bool, f *flow.Refusal) {
 	v := r.memo.Took(resp.Status, fields)
 	switch {
 	case v.Again || v.Give != nil || v.Refusal != nil:
-		uc.nc.Close()
+		uc.close()
 		r.unwatch()
 	case v.Record:
 		r.tape = true

@@ -17,15 +17,15 @@ func (r *request) upgrade(uc *upConn) *flow.Refusal {
 	asked := w.req.Upgrade.In(r.b)
 	r.unwatch()
 	if w.req.Upgrade.Len == 0 || resp.Upgrade.Len == 0 || !sameName(asked, text(resp.Upgrade.In(b))) {
-		uc.nc.Close()
+		uc.close()
 		return &flow.Refusal{Reason: hop.BadAnswer, Status: 502, Text: x.Up.Service + " switched protocols unasked"}
 	}
 	if !c.s.o.Enter() {
-		uc.nc.Close()
+		uc.close()
 		return &flow.Refusal{Reason: hop.Overload, Status: 503, Text: "too many open connections at " + c.s.o.Name}
 	}
 	defer c.s.o.Leave()
-	defer uc.nc.Close()
+	defer uc.close()
 	r.keep = false
 	x.Rec.Status = resp.Status
 	out := appendStatus(w.out[:0], resp, b)
@@ -40,7 +40,7 @@ func (r *request) upgrade(uc *upConn) *flow.Refusal {
 	caller := &pipe.Half{Reader: pipe.Held(w.in[w.r:w.w], c.nc), Conn: c.nc}
 	service := &pipe.Half{Reader: pipe.Held(b[resp.Len:], uc.nc), Conn: uc.nc}
 	w.ur = w.uw
-	stop := context.AfterFunc(c.s.ctx, func() { c.nc.Close(); uc.nc.Close() })
+	stop := context.AfterFunc(c.s.ctx, func() { c.nc.Close(); uc.close() })
 	defer stop()
 	if err := pipe.Join(caller, service, x.Quiet(), &x.Rec.In, &x.Rec.Out); err != nil {
 		x.Rec.Error = err.Error()

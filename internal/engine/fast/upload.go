@@ -159,7 +159,7 @@ func (u *upload) discard(buf []byte) {
 func (u *upload) finish(uc *upConn, clean bool) bool {
 	if !u.sent.Load() { // the service did not want it all
 		u.stopped.Store(true)
-		uc.nc.Close()
+		uc.close()
 		u.c.nc.SetReadDeadline(time.Now().Add(grace))
 	}
 	<-u.done
@@ -172,7 +172,7 @@ func (u *upload) finish(uc *upConn, clean bool) bool {
 // stop ends the upload at once.
 func (u *upload) stop() {
 	u.stopped.Store(true)
-	u.uc.nc.Close()
+	u.uc.close()
 	u.c.nc.SetReadDeadline(longAgo)
 	<-u.done
 	u.c.nc.SetReadDeadline(time.Time{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,9 +26,12 @@ const (
 )
 
 type pool struct {
+	loops  *Loops
 	shards [shards]shard
-	mu     sync.Mutex
-	timer  *time.Timer // sweeps while something is kept; guarded by mu
+	// For loops: the endpoint is gone; its connections are no sockets that a loop can watch.
+	gone, unseated atomic.Bool
+	mu             sync.Mutex
+	timer          *time.Timer // sweeps while something is kept; guarded by mu
 }
 
 type shard struct {
@@ -46,13 +50,19 @@ type upConn struct {
 	since time.Time     // idle since
 	keep  time.Duration // how long it may be idle
 	used  bool          // it carried a request before
+
+	// At a loop, instead of nc and sock.
+	seat seat
+	row  *row
+	c    *conn // whose request it carries; nil: none
 }
 
-func poolOf(e *flow.Endpoint) *pool {
+// poolOf gives the pool of e, which all servers of a proxy share.
+func (s *Server) poolOf(e *flow.Endpoint) *pool {
 	if k := e.Kept(engine); k != nil {
 		return k.(*pool)
 	}
-	return e.Keep(engine, func(flow.Kept) bool { return true }, func() flow.Kept { return &pool{} }).(*pool)
+	return e.Keep(engine, func(flow.Kept) bool { return true }, func() flow.Kept { return &pool{loops: s.o.Loops} }).(*pool)
 }
 
 // stale is how long a connection must have been idle to be looked at before it is used.
@@ -78,7 +88,7 @@ func (p *pool) get(n uint32, now time.Time, sure bool) *upConn {
 			if rested < uc.keep && (!sure && rested < stale || uc.open()) {
 				return uc
 			}
-			uc.nc.Close()
+			uc.close()
 		}
 	}
 	return nil
@@ -86,6 +96,10 @@ func (p *pool) get(n uint32, now time.Time, sure bool) *upConn {
 
 // open says whether the other side has neither closed nor sent anything.
 func (uc *upConn) open() bool {
+	if uc.seat.l != nil {
+		uc.look(uintptr(uc.seat.fd))
+		return uc.alive
+	}
 	if uc.sock.raw == nil {
 		return true
 	}
@@ -104,12 +118,16 @@ func (uc *upConn) look(fd uintptr) {
 
 // put keeps uc for the next request, unless the endpoint is on its way out.
 func (p *pool) put(n uint32, uc *upConn, now time.Time, e *flow.Endpoint) {
+	if l := uc.seat.l; l != nil {
+		l.keep(uc)
+		return
+	}
 	uc.since, uc.used = now, true
 	s := &p.shards[n%shards]
 	s.mu.Lock()
 	if s.closed || e.Draining() || len(s.idle) >= maxShard {
 		s.mu.Unlock()
-		uc.nc.Close()
+		uc.close()
 		return
 	}
 	first := len(s.idle) == 0
@@ -143,7 +161,7 @@ func (p *pool) sweep() {
 		for _, uc := range s.idle {
 			rested := now.Sub(uc.since)
 			if rested >= uc.keep || rested >= sweepGap && !uc.open() {
-				uc.nc.Close()
+				uc.close()
 				continue
 			}
 			kept = append(kept, uc)
@@ -160,12 +178,14 @@ func (p *pool) sweep() {
 
 // CloseIdle closes what is kept, and what is given back later.
 func (p *pool) CloseIdle() {
+	p.gone.Store(true)
+	p.loops.each(func(l *loop) { l.clear(p) })
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
 		s.closed = true
 		for _, uc := range s.idle {
-			uc.nc.Close()
+			uc.close()
 		}
 		s.idle = nil
 		s.mu.Unlock()

@@ -87,7 +87,7 @@ func (p *Proxy) bind(name, addr string, edge bool, secure *tls.Config) (*binding
 
 	if p.o.Engine != Portable {
 		b.fast = fast.New(fast.Options{
-			Plane: p.plane, Name: name, Log: p.o.Log, Listener: b.listener, Dial: p.o.Dial, Portable: b, HTTP2: b.feed.give,
+			Plane: p.plane, Name: name, Log: p.o.Log, Listener: b.listener, Dial: p.o.Dial, Portable: b, HTTP2: b.feed.give, Loops: &p.loops,
 			Elsewhere: b.standIn, Refresh: b.refreshes, Mirror: b.mirrorFast, Enter: b.enterTunnel, Leave: b.leaveTunnel, Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
 		})
 	}

@@ -47,6 +47,7 @@ import (
 	"sync"
 	"time"
 
+	"stoa/internal/engine/fast"
 	"stoa/internal/engine/flow"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/inject"
@@ -59,6 +60,10 @@ type Engine string
 
 // Portable is the engine on net/http: the oracle of the other, and the way out if it fails.
 const Portable Engine = "portable"
+
+// Looped is Stoa's own engine, with each connection on an event loop as soon as it is idle. By
+// default only those move there whose requests are quick. It is for tests.
+const Looped Engine = "looped"
 
 // Options tune a Proxy. The zero value is a good default.
 type Options struct {
@@ -114,6 +119,7 @@ func (o *Options) defaults() {
 type Proxy struct {
 	o     Options
 	plane *flow.Plane
+	loops fast.Loops // of all listeners
 
 	bindMu   sync.Mutex
 	bindings map[*binding]bool // guarded by bindMu
@@ -131,6 +137,7 @@ type Proxy struct {
 func New(o Options) *Proxy {
 	o.defaults()
 	return &Proxy{
+		loops:    fast.Loops{Eager: o.Engine == Looped},
 		o:        o,
 		plane:    flow.New(flow.Options{Log: o.Log, Meters: o.Meters, Sink: o.Sink, Candid: o.Candid, MaxHeld: o.MaxHeld}),
 		bindings: map[*binding]bool{}, gates: map[string]*gate{}, gatesChanged: make(chan struct{}),

@@ -7,9 +7,10 @@ import (
 	"stoa/internal/engine/proxy/proxytest"
 )
 
-// Both engines keep every promise of the data plane.
+// Both engines keep every promise of the data plane, and so does the own one where loops carry all
+// that they can.
 func TestConformance(t *testing.T) {
-	for _, e := range []proxy.Engine{"", proxy.Portable} {
+	for _, e := range []proxy.Engine{"", proxy.Looped, proxy.Portable} {
 		name := string(e)
 		if name == "" {
 			name = "fast"
