@@ -46,6 +46,9 @@ const (
 
 // Check tells bad what is wrong with c, by the path of the field.
 func (c Config) Check(bad func(path, text, hint string)) {
+	if c.Off && c != (Config{Off: true}) {
+		bad("off", "is off, and says when it opens", "Take one of them away.")
+	}
 	duration := func(path string, d, lo, hi time.Duration, def string) {
 		if d != 0 && (d < lo || d > hi) {
 			bad(path, fmt.Sprintf("%v is not between %v and %v", d, lo, hi), "Leave it out for "+def+".")

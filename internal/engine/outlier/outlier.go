@@ -90,6 +90,9 @@ type Config struct {
 
 // Check calls bad for each field that is wrong, with its path below c.
 func (c Config) Check(bad func(path, text, hint string)) {
+	if c.Off && c != (Config{Off: true}) {
+		bad("off", "is off, and says when an endpoint is ejected", "Take one of them away.")
+	}
 	rows := []struct {
 		path string
 		n    int

@@ -61,6 +61,9 @@ var classes = []string{"connect", "reset", "timeout", "502", "503", "504", "429"
 
 // Check tells bad what is wrong with c, by the path of the field.
 func (c Config) Check(bad func(path, text, hint string)) {
+	if c.Attempts == 1 && (len(c.On) > 0 || c.Base != 0 || c.Cap != 0 || c.Unsafe) {
+		bad("attempts", "1 says that none is repeated, and other fields say how", "Give 2 attempts or more, or take the others away.")
+	}
 	if c.Attempts > MaxAttempts {
 		bad("attempts", fmt.Sprintf("%d attempts are more than %d", c.Attempts, MaxAttempts), fmt.Sprintf("Give at most %d, the first attempt included.", MaxAttempts))
 	}

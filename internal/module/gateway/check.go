@@ -12,6 +12,7 @@ import (
 	"stoa/api/gateway"
 	"stoa/api/mesh"
 	"stoa/api/workload"
+	"stoa/internal/engine/balance"
 	"stoa/internal/engine/policy"
 	"stoa/internal/engine/route"
 	"stoa/internal/ground/nearest"
@@ -207,20 +208,61 @@ func checkOthers(k *host.Checker, at string, e gateway.Expose) {
 			return
 		}
 		one(at+".fallback", f.Service, "")
+		other := k.State.Docs[core.Ref{Kind: core.KindService, Name: f.Service}]
+		if l, ok := portOf(other, ""); ok && policy.SpeaksGRPC(other, l) {
+			k.Bad(at+".fallback.service", "service/"+f.Service+" speaks gRPC (h2c): it cannot answer a GET", "name one that speaks http; if the port serves plain HTTP, give its service a contract: {openapi: FILE}")
+		}
 	}
 }
 
 // checkPolicy checks how the requests of a path are carried.
 func checkPolicy(k *host.Checker, at string, e gateway.Expose, r route.Rule, defaults mesh.Defaults) {
-	policy.Check(e.EdgePolicy, defaults.EdgePolicy, func(path, text, hint string) { k.Bad(at+"."+path, text, hint) })
+	bad := func(path, text, hint string) { k.Bad(at+"."+path, text, hint) }
+	policy.Check(e.EdgePolicy, defaults.EdgePolicy, bad)
 	if r.Site == "" && r.Redirect == nil {
+		policy.CheckMethods(e.Policy, e.Methods, bad)
+		checkEffect(k, at, e, r, defaults)
 		return
 	}
-	calls := e.Policy
-	calls.Priority = ""
-	if field := policy.First(core.EdgePolicy{Policy: calls}); field != "" {
+	if field := policy.First(core.EdgePolicy{Policy: e.Policy, Cohort: e.Cohort}); field != "" {
 		k.Bad(at+"."+field, "of a path that the gateway answers by itself, where no service is called", "take it away")
 	}
+}
+
+// checkEffect refuses what would do nothing, so that nobody relies on it.
+func checkEffect(k *host.Checker, at string, e gateway.Expose, r route.Rule, defaults mesh.Defaults) {
+	services := []gateway.Side{{Service: k.Doc.Name, Listener: e.Listener}}
+	if e.Split != nil {
+		services = e.Split
+	}
+	grpc, keyed := len(services) > 0, false
+	for _, s := range services {
+		doc := k.State.Docs[core.Ref{Kind: core.KindService, Name: s.Service}]
+		l, ok := portOf(doc, s.Listener)
+		grpc = grpc && ok && policy.SpeaksGRPC(doc, l)
+		b := mesh.TrafficSection.Of(doc).Over(defaults.Traffic).Balance
+		keyed = keyed || b != nil && (b.By == balance.Ring || b.By == balance.Maglev)
+	}
+	if grpc {
+		policy.CheckGRPC(e.Policy, services[0].Service, func(path, text, hint string) { k.Bad(at+"."+path, text, hint) })
+	}
+	if s := e.Sticky; s != nil && s.Issue == "" && len(e.Split) < 2 && !keyed {
+		k.Bad(at+".sticky", "keeps nothing together: there is no split, and service/"+services[0].Service+" is not balanced by ring or maglev",
+			"write sticky: {issue: NAME} for one instance by a cookie of Stoa's, or balance the service by key")
+	}
+	if m := e.Mirror; m != nil && !m.Unsafe && len(e.Methods) > 0 && !slices.ContainsFunc(e.Methods, func(name string) bool { return name == "GET" || name == "HEAD" || name == "OPTIONS" }) {
+		k.Bad(at+".mirror", fmt.Sprintf("copies nothing: the path serves %v, and GET, HEAD and OPTIONS are copied", e.Methods), "set unsafe: true in it, if the other service may act on them, too")
+	}
+}
+
+// portOf finds a port of a service.
+func portOf(doc core.Document, listener string) (workload.Listen, bool) {
+	for i, l := range workload.Listeners(doc) {
+		if listener != "" && l.Name == listener || listener == "" && i == 0 {
+			return l, true
+		}
+	}
+	return workload.Listen{}, false
 }
 
 // checkConflicts tells which rule matches the same requests as r, the i-th of its

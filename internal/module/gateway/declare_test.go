@@ -15,6 +15,7 @@ import (
 	"stoa/internal/engine/certs"
 	"stoa/internal/engine/deadline"
 	"stoa/internal/engine/policy"
+	"stoa/internal/engine/limit"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/kernel/host"
@@ -67,7 +68,7 @@ func shop() []core.Document {
 				{"path":"/old/{id}","redirect":{"to":"https://shop.example:8443/orders/{id}","code":308}}]`),
 		service("orders-next", `[]`), service("catalog", `[{"path":"/catalog","timeout":"9s","idle":"1m"}]`), service("cart", `[]`),
 		doc(core.KindService, "queue", "run", `{"go":"."}`, "listen", `[{"env":"P","protocol":"tcp"}]`),
-		files("web", `[{"path":"/","methods":["GET"],"priority":"low"}]`),
+		files("web", `[{"path":"/","methods":["GET"]}]`),
 	}
 }
 
@@ -100,7 +101,7 @@ func TestRulesAndPolicies(t *testing.T) {
 	if p.Deadline.Total != 2*time.Second || p.Retry.Attempts != 1 || len(p.Rates) != 1 || p.Priority.String() != "critical" || p.Secure == nil {
 		t.Errorf("policy of /orders %+v", p)
 	}
-	if p := snap.Policies["gateway web / GET"]; p.Deadline.Total != 0 || p.Secure == nil || p.Priority.String() != "low" {
+	if p := snap.Policies["gateway web / GET"]; p.Deadline.Total != 0 || p.Secure == nil || p.Priority != limit.Normal {
 		t.Errorf("policy of files %+v, want none of calls", p)
 	}
 }
@@ -181,7 +182,7 @@ func TestExplain(t *testing.T) {
 		{gateway.RouteIn{Method: "POST", Path: "/catalog"}, "POST /catalog goes to catalog as /catalog", []string{
 			"retry|POST without Idempotency-Key only if it never arrived", "timeout|9s|(service/catalog expose[0])", "idle|1m|(service/catalog expose[0])"}},
 		{gateway.RouteIn{Method: "GET", Path: "/old/3"}, "GET /old/3 is redirected with 308 to https://shop.example:8443/orders/3", []string{"security"}},
-		{gateway.RouteIn{Method: "GET", Path: "/logo.svg"}, "GET /logo.svg is answered with a file of web, /logo.svg", []string{"priority|low|(service/web expose[0])"}},
+		{gateway.RouteIn{Method: "GET", Path: "/logo.svg"}, "GET /logo.svg is answered with a file of web, /logo.svg", []string{"security|X-Frame-Options|(System defaults)"}},
 		{gateway.RouteIn{Method: "PUT", Path: "/logo.svg"}, "PUT /logo.svg is answered with 405: there it may be GET", []string{"near|GET /*"}},
 		{gateway.RouteIn{Method: "GET", Path: "/a//b"}, "GET /a//b is refused with 400: empty segment", nil},
 		{gateway.RouteIn{Method: "GET", Path: "/x", From: "orders", To: "catalog"}, "GET /x goes to catalog as /x", []string{

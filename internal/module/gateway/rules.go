@@ -74,12 +74,11 @@ func upstreamOf(state core.State, service, listener string) (upstream, protocol 
 	if !ok {
 		return "", "", false
 	}
-	for i, l := range workload.Listeners(doc) {
-		if listener != "" && l.Name == listener || listener == "" && i == 0 {
-			return workload.Upstream(service, l), l.Protocol, true
-		}
+	l, ok := portOf(doc, listener)
+	if !ok {
+		return "", "", false
 	}
-	return "", "", false
+	return workload.Upstream(service, l), l.Protocol, true
 }
 
 func kind(e gateway.Expose) route.Kind {
@@ -145,7 +144,7 @@ func redirect(r gateway.Redirect) (*route.Redirect, bool) {
 func policyOf(state core.State, e gateway.Expose, r route.Rule, d mesh.Defaults) snapshot.Policy {
 	p := e.EdgePolicy.Over(d.EdgePolicy)
 	if r.Site != "" || r.Redirect != nil { // answered here: there is no call
-		p.Policy = core.Policy{Priority: p.Priority}
+		p.Policy, p.Cohort = core.Policy{}, ""
 	}
 	return policy.Of(p, func(service string) string {
 		upstream, protocol, ok := upstreamOf(state, service, "")

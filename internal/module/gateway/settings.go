@@ -85,7 +85,9 @@ func (s *settler) policy(p snapshot.Policy, called bool) []gateway.Setting {
 	if s.edge {
 		say("rateLimit", rates(p), own.RateLimit != nil, def.RateLimit != nil, len(p.Rates) > 0)
 	}
-	say("priority", p.Priority.String(), own.Priority != "", def.Priority != "", p.Priority != limit.Normal)
+	if called {
+		say("priority", p.Priority.String(), own.Priority != "", def.Priority != "", p.Priority != limit.Normal)
+	}
 	if s.edge && called {
 		say("cohort", cmp.Or(p.Cohort, "client")+": whose requests are refused together", own.Cohort != "", def.Cohort != "", p.Cohort != "")
 	}

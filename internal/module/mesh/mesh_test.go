@@ -124,6 +124,10 @@ func TestCheckTrafficAndDefaults(t *testing.T) {
 		{"bad", doc("a", "", "run", goProgram, "traffic", `{"balance":{"by":"ring"},"breaker":{"open":"1ms"}}`), "traffic.balance.key traffic.breaker.open"},
 		{"files", doc("a", "", "run", `{"static":"d"}`, "traffic", `{}`), "traffic"},
 		{"no port", doc("a", "", "run", goProgram, "listen", `[]`, "traffic", `{}`), "traffic"},
+		{"tcp", doc("a", "", "run", goProgram, "listen", `[{"env":"P","protocol":"tcp"}]`, "traffic", `{"balance":{"by":"ring","key":"client"},"breaker":{"percent":30},"concurrency":{"max":9},"retryBudget":{"percent":1},"outliers":{"local":3}}`),
+			"traffic.balance.key traffic.breaker traffic.concurrency traffic.retryBudget"},
+		{"tcp beside http", doc("a", "", "run", goProgram, "listen", `[{"env":"P","protocol":"tcp"},{"env":"H","name":"h"}]`, "traffic", `{"breaker":{"percent":30}}`), ""},
+		{"off, and how", doc("a", "", "run", goProgram, "traffic", `{"breaker":{"off":true,"percent":30},"outliers":{"off":true,"local":3}}`), "traffic.breaker.off traffic.outliers.off"},
 		{"elsewhere", doc("a", "", "run", `{"external":["127.0.0.1:1"]}`, "traffic", `{"breaker":{"percent":101}}`), "traffic.breaker.percent"},
 		{"defaults", defaults(`{"timeout":"48h","rateLimit":{"rate":"x"},"outliers":{"stdev":-1},"fallback":{"service":"b"}}`),
 			"defaults.fallback.service defaults.outliers.stdev defaults.rateLimit.rate defaults.timeout"},
@@ -210,6 +214,7 @@ func TestCheck(t *testing.T) {
 		return d
 	}
 	other := func(name, context string) core.Document { return doc(name, context, "run", goProgram) }
+	grpc := doc("g", "", "run", goProgram, "listen", `[{"env":"PORT","protocol":"h2c"}]`)
 	queue := doc("q", "", "run", goProgram, "listen", `[{"env":"PORT","protocol":"tcp"}]`)
 	for _, c := range []struct {
 		name, uses, context string
@@ -239,6 +244,10 @@ func TestCheck(t *testing.T) {
 		{"a fallback that is not used", `[{"service":"b","fallback":{"service":"c"}}]`, "", []core.Document{other("b", ""), other("c", "")}, "uses[0].fallback.service: \"c\" is not among what it uses"},
 		{"a fallback to what has failed", `[{"service":"b","fallback":{"service":"b"}}]`, "", []core.Document{other("b", "")}, "uses[0].fallback.service: is the service that has failed"},
 		{"a fallback that cannot answer", `[{"service":"b","fallback":{"service":"q"}},{"service":"q"}]`, "", []core.Document{other("b", ""), queue}, "uses[0].fallback.service: service/q speaks tcp"},
+		{"a fallback of gRPC", `[{"service":"g","fallback":{"cached":"1m"}}]`, "", []core.Document{grpc}, "uses[0].fallback: service/g speaks gRPC (h2c), where every call is a POST"},
+		{"a hedge of gRPC", `[{"service":"g","retry":{"hedge":"p95"}}]`, "", []core.Document{grpc}, "uses[0].retry.hedge: service/g speaks gRPC"},
+		{"repeats of gRPC", `[{"service":"g","timeout":"1s","retry":{"attempts":3,"unsafe":true},"fallback":{"off":true}}]`, "", []core.Document{grpc}, ""},
+		{"a fallback to gRPC", `[{"service":"b","fallback":{"service":"g"}},{"service":"g"}]`, "", []core.Document{other("b", ""), grpc}, "uses[0].fallback.service: service/g speaks gRPC (h2c): it cannot answer a GET"},
 		{"a policy of tcp", `[{"service":"q","coalesce":"1s"}]`, "", []core.Document{queue}, "uses[0].coalesce: the port speaks tcp"},
 		{"contexts without a relation", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", ""), ctx("warehouse", "")}, "uses[0].service: context/sales declares no relation to context/warehouse"},
 		{"contexts with one", `[{"service":"b"}]`, "sales", []core.Document{other("b", "warehouse"), ctx("sales", `[{"context":"warehouse","relation":"customer-supplier"}]`), ctx("warehouse", "")}, ""},

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 
 	"stoa/api/core"
 	"stoa/api/mesh"
@@ -47,6 +48,9 @@ func checkPolicy(k *host.Checker, at string, uses []mesh.Use, u mesh.Use, l work
 		k.Bad(at+"."+field, "the port speaks tcp, where no single calls are known", "take it away, or declare the port's protocol: http")
 		return
 	}
+	if policy.SpeaksGRPC(k.State.Docs[core.Ref{Kind: core.KindService, Name: u.Service}], l) {
+		policy.CheckGRPC(u.Policy, u.Service, func(path, text, hint string) { k.Bad(at+"."+path, text, hint) })
+	}
 	d := host.Once(k, "mesh.defaults", func() mesh.Defaults { return mesh.DefaultsOf(k.State) })
 	policy.Check(core.EdgePolicy{Policy: u.Policy}, defaultsOf(d), func(path, text, hint string) { k.Bad(at+"."+path, text, hint) })
 	f := u.Fallback
@@ -61,8 +65,12 @@ func checkPolicy(k *host.Checker, at string, uses []mesh.Use, u mesh.Use, l work
 	case !ok:
 		k.Bad(path, fmt.Sprintf("%q is not among what it uses", f.Service), "add {service: "+f.Service+"} to uses")
 	default:
-		if _, l, ok := target(k.State, other); ok && l.Protocol == workload.TCP {
+		switch _, l, ok := target(k.State, other); {
+		case !ok:
+		case l.Protocol == workload.TCP:
 			k.Bad(path, "service/"+f.Service+" speaks tcp: it cannot answer", "name one that speaks http or h2c")
+		case policy.SpeaksGRPC(k.State.Docs[core.Ref{Kind: core.KindService, Name: f.Service}], l):
+			k.Bad(path, "service/"+f.Service+" speaks gRPC (h2c): it cannot answer a GET", "name one that speaks http; if the port serves plain HTTP, give its service a contract: {openapi: FILE}")
 		}
 	}
 }
@@ -81,6 +89,19 @@ func checkTraffic(k *host.Checker, t mesh.Traffic) {
 		return
 	}
 	policy.CheckTraffic(t, k.Bad)
+	if slices.ContainsFunc(listeners(k.Doc), func(l workload.Listen) bool { return l.Protocol != workload.TCP }) {
+		return
+	}
+	for _, f := range []struct {
+		name string
+		is   bool
+	}{
+		{"breaker", t.Breaker != nil}, {"concurrency", t.Concurrency != nil}, {"retryBudget", t.RetryBudget != nil}, {"balance.key", t.Balance != nil && t.Balance.Key != ""},
+	} {
+		if f.is {
+			k.Bad(f.name, "the service speaks tcp, where no single calls are known", "take it away, or declare the port's protocol: http")
+		}
+	}
 }
 
 // checkDefaults checks what holds where nothing is said.
