@@ -124,6 +124,7 @@ type Guard struct {
 	Breaker  string     `json:"breaker,omitempty"`  // open or half-open; "" when closed
 	Since    *core.Time `json:"since,omitempty"`    // when that was first seen, some two seconds late; nil when closed
 	Before   *Passed    `json:"before,omitempty"`   // what callers got in the ten seconds before the breaker was seen to leave closed
+	Hasty    []Hasty    `json:"hasty,omitempty"`    // breakers that are not closed, of callers who wait less long than others
 	Ejected  int        `json:"ejected,omitempty"`  // endpoints that are left alone for a while
 	Limit    int        `json:"limit,omitempty"`    // how many requests may be there at one time; 0 for any number
 	InFlight int        `json:"inFlight,omitempty"` // requests that count to Limit
@@ -132,6 +133,15 @@ type Guard struct {
 	Budget   *float64   `json:"budget,omitempty"`   // what is left for repeats, 0 to 1, if anything has asked
 	Done     []Defence  `json:"done,omitempty"`
 	Shed     []Shed     `json:"shed,omitempty"` // what of Done was refused to spare it, by priority, the highest first
+}
+
+// Hasty is the breaker of those callers of an upstream who wait so long for an answer, where
+// others wait longer. It refuses their calls only.
+type Hasty struct {
+	Timeout string     `json:"timeout"` // how long they wait
+	Breaker string     `json:"breaker"` // open or half-open
+	Since   *core.Time `json:"since,omitempty"`
+	Before  *Passed    `json:"before,omitempty"` // what all callers got
 }
 
 // Defence is one thing that a guard did, and how often.

@@ -34,10 +34,14 @@ var defences = []struct {
 	{"stoa_proxy_rate_limited_total", "refused", []int{0, 1}, nil, nil}, // listener and route
 }
 
-// breakerFamily is the gauge of which each change is noted.
-const breakerFamily = "stoa_proxy_breaker_state"
+// The gauges of breakers: of one upstream, and of its callers who wait so long for an answer.
+// Each change of them is noted.
+const (
+	breakerFamily = "stoa_proxy_breaker_state"
+	hastyFamily   = "stoa_proxy_timeout_breaker_state"
+)
 
-// phases are the values of that gauge, "" being closed.
+// phases are the values of these gauges, "" being closed.
 var phases = [...]string{"", "open", "half-open"}
 
 func phaseOf(v float64) string { return phases[min(2, max(0, int(v)))] }
@@ -61,8 +65,11 @@ type guards struct {
 	views  []*meter.View // of defences; guarded by mu, as all that follows
 	series map[*meter.Counter]*counter
 	done   map[defence]*tally
-	phases map[string]phase // of the breakers that are not closed, by upstream
+	phases map[breaker]phase // of the breakers that are not closed
 }
+
+// breaker is that of an upstream, or of those of its callers who wait so long.
+type breaker struct{ upstream, timeout string }
 
 // defence is something that was done at one place, to requests of a priority.
 type defence struct{ name, what, why, of string }
@@ -92,7 +99,7 @@ type tally struct {
 }
 
 func newGuards(r *meter.Registry) *guards {
-	g := &guards{meters: r, series: map[*meter.Counter]*counter{}, done: map[defence]*tally{}, phases: map[string]phase{}}
+	g := &guards{meters: r, series: map[*meter.Counter]*counter{}, done: map[defence]*tally{}, phases: map[breaker]phase{}}
 	for _, d := range defences {
 		g.views = append(g.views, r.View(d.family))
 	}
@@ -129,20 +136,21 @@ func (g *guards) look(now time.Time, passed func(service string) telemetry.Passe
 // watch notes which breakers have changed. A gauge shows a change after a second at most, and
 // another may pass until it is looked at.
 func (g *guards) watch(now time.Time, passed func(service string) telemetry.Passed) {
-	seen := map[string]phase{}
-	for s := range g.meters.Samples(breakerFamily) {
+	seen := map[breaker]phase{}
+	for s := range g.meters.Samples(breakerFamily, hastyFamily) {
 		name := phaseOf(s.Value)
-		if len(s.Values) != 1 || name == "" {
+		if len(s.Values) == 0 || name == "" {
 			continue
 		}
-		p, known := g.phases[s.Values[0]]
+		b := breaker{s.Values[0], strings.Join(s.Values[1:], " ")}
+		p, known := g.phases[b]
 		if !known {
-			p.before = passed(serviceOf(s.Values[0]))
+			p.before = passed(serviceOf(b.upstream))
 		}
 		if p.name != name {
 			p.name, p.since = name, now
 		}
-		seen[s.Values[0]] = p
+		seen[b] = p
 	}
 	g.phases = seen
 }
@@ -221,16 +229,21 @@ func (g *guards) all(now time.Time, calm bool, routed func(route string) string)
 			states[s.Name](of(s.Values[0]), s.Value)
 		}
 	}
+	for b, p := range g.phases {
+		x, since := of(b.upstream), core.At(p.since)
+		if b.timeout != "" {
+			x.Hasty = append(x.Hasty, telemetry.Hasty{Timeout: b.timeout, Breaker: p.name, Since: &since, Before: &p.before})
+		} else if x.Breaker != "" {
+			x.Since, x.Before = &since, &p.before
+		}
+	}
 	var out []telemetry.Guard
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		x := byName[name]
 		if len(x.Done) == 0 && state(x) == "" && !calm {
 			continue
 		}
-		if p, ok := g.phases[name]; ok && x.Breaker != "" {
-			since := core.At(p.since)
-			x.Since, x.Before = &since, &p.before
-		}
+		slices.SortFunc(x.Hasty, func(a, b telemetry.Hasty) int { return cmp.Compare(a.Timeout, b.Timeout) })
 		slices.SortFunc(x.Done, func(a, b telemetry.Defence) int {
 			return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(b.Total, a.Total), cmp.Compare(a.What+a.Why, b.What+b.Why))
 		})
@@ -277,6 +290,9 @@ func state(g *telemetry.Guard) string {
 	var s []string
 	if g.Breaker != "" {
 		s = append(s, "breaker "+g.Breaker)
+	}
+	for _, h := range g.Hasty {
+		s = append(s, fmt.Sprintf("breaker %s for those who wait %s", h.Breaker, h.Timeout))
 	}
 	if g.Ejected > 0 {
 		s = append(s, fmt.Sprintf("%d ejected", g.Ejected))

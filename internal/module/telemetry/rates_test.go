@@ -283,8 +283,16 @@ func TestTopTellsTheStory(t *testing.T) {
 	if s := guards(false)["stock/grpc"]; s.Since == nil || *s.Since != core.At(now) || s.Before == nil || s.Before.Requests != 40 {
 		t.Errorf("half open: since %v before %+v, want %v and the same", s.Since, s.Before, core.At(now))
 	}
+	hasty := reg.Gauge(meter.Desc{Name: "stoa_proxy_timeout_breaker_state", Labels: []string{"upstream", "timeout"}}).With("stock/grpc", "2s")
+	hasty.Set(1)
+	opened = core.At(now)
+	if s := guards(false)["stock/grpc"]; len(s.Hasty) != 1 || s.Hasty[0].Timeout != "2s" || s.Hasty[0].Breaker != "open" || *s.Hasty[0].Since != opened ||
+		!strings.Contains(state(&s), "breaker open for those who wait 2s") {
+		t.Errorf("of those in a hurry: %+v, %s", s.Hasty, state(&s))
+	}
+	hasty.Set(0)
 	breaker.Set(0)
-	if s := guards(false)["stock/grpc"]; s.Breaker != "" || s.Since != nil || s.Before != nil {
+	if s := guards(false)["stock/grpc"]; len(s.Hasty) > 0 || s.Breaker != "" || s.Since != nil || s.Before != nil {
 		t.Errorf("closed again: %+v", s)
 	}
 }
