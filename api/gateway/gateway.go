@@ -133,6 +133,19 @@ type Gateway struct {
 	TLS *TLS `json:"tls,omitempty" example:"{cert: shop.pem, key: shop.key}"`
 	// RedirectHTTP is another address, of clear text, that leads to this one over TLS; certificates by ACME may need it at port 80.
 	RedirectHTTP string `json:"redirectHTTP,omitempty" example:"\":80\""`
+	// Heads bounds the line and fields of a request; what has more is refused before any rule is looked for.
+	Heads *Heads `json:"heads,omitempty" example:"{bytes: 32768}"`
+}
+
+// Heads bounds the head of a request from outside. Raise it for what sends long cookies or URLs; every
+// connection may have one such head in memory.
+type Heads struct {
+	// Bytes is for the whole, 1024 to 1048576; more is refused with 431.
+	Bytes int `json:"bytes,omitempty" example:"32768" default:"16384"`
+	// Target is for path and query, 1024 to bytes; more is refused with 414.
+	Target int `json:"target,omitempty" example:"16384" default:"8192"`
+	// Fields is for the number of fields, 10 to 1000; more are refused with 431.
+	Fields int `json:"fields,omitempty" example:"200" default:"100"`
 }
 
 // TLS is where certificates come from: files, an ACME server such as Let's Encrypt, or, to

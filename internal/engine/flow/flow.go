@@ -124,7 +124,16 @@ func (p *Plane) Swap(s *snapshot.Snapshot) error {
 // Table is the snapshot in force, compiled.
 func (p *Plane) Table() *Table { return p.cur.Load() }
 
-// Edge says whether callers outside are told what those inside are.
+// Heads bound the head of a request at a listener, by the snapshot in force; of one that it does
+// not have, as outside.
+func (p *Plane) Heads(listener string) snapshot.Heads {
+	if l := p.cur.Load().Listeners[listener]; l != nil {
+		return l.Bounds()
+	}
+	return snapshot.Listener{}.Bounds()
+}
+
+// Candid says whether callers outside are told what those inside are.
 func (p *Plane) Candid() bool { return p.o.Candid }
 
 // AtOnce is the context of who does not wait, for Admit and Take.

@@ -6,6 +6,7 @@ import (
 
 	"stoa/internal/engine/balance"
 	"stoa/internal/engine/deadline"
+	"stoa/internal/engine/hop"
 	"stoa/internal/engine/limit"
 	"stoa/internal/engine/route"
 )
@@ -174,4 +175,17 @@ func (x *Exchange) edits(answer bool) *route.Edits {
 		return x.Route.Rule.Answer
 	}
 	return x.Route.Rule.Request
+}
+
+// Fits refuses a request whose target has more bytes, or whose head more fields, than its listener
+// takes, for an engine whose parser does not know these bounds.
+func (l *Listener) Fits(target, fields int) *Refusal {
+	h := l.Bounds()
+	switch {
+	case target > h.Target:
+		return &Refusal{Reason: hop.BadRequest, Status: 414, Text: "the request target is too long"}
+	case fields > h.Fields:
+		return &Refusal{Reason: hop.BadRequest, Status: 431, Text: "the head has too many fields"}
+	}
+	return nil
 }

@@ -69,6 +69,7 @@ type Listener struct {
 	Routes   []route.Rule `json:"routes,omitempty"`   // HTTP
 	Upstream string       `json:"upstream,omitempty"` // TCP
 	NewTrace bool         `json:"newTrace,omitempty"` // an edge that does not continue the traces of outside
+	Heads    Heads        `json:"heads,omitzero"`     // bounds of the heads of requests, see Bounds
 
 	TLS      *certs.Config `json:"tls,omitempty"`      // nil: clear text
 	Redirect string        `json:"redirect,omitempty"` // an address of clear text that leads to this one over TLS: ":80"

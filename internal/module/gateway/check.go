@@ -30,6 +30,7 @@ func checkGateway(k *host.Checker, g gateway.Gateway) {
 			k.Bad("redirectHTTP", "is the address of the gateway itself", "give it another, as :80 beside :443")
 		}
 	}
+	heads(g.Heads).Check(func(path, text, hint string) { k.Bad("heads."+path, text, policy.Phrase(hint)) })
 	if g.TLS != nil {
 		certificates(core.Document{}, g.TLS).Check(func(path, text, hint string) {
 			if path == "acme.account" {

@@ -14,8 +14,8 @@ import (
 	"stoa/api/mesh"
 	"stoa/internal/engine/certs"
 	"stoa/internal/engine/deadline"
-	"stoa/internal/engine/policy"
 	"stoa/internal/engine/limit"
+	"stoa/internal/engine/policy"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/kernel/host"
@@ -130,12 +130,12 @@ func TestRedirect(t *testing.T) {
 
 // Certificates are found beside the file that names them, and checked by their paths.
 func TestCertificates(t *testing.T) {
-	sys := doc(core.KindSystem, "s", "gateway", `{"listen":":443","redirectHTTP":":80","tls":{"cert":"c.pem","key":"/k.pem","more":[{"cert":"d.pem","key":"d.key"}]}}`)
+	sys := doc(core.KindSystem, "s", "gateway", `{"listen":":443","heads":{"bytes":32768},"redirectHTTP":":80","tls":{"cert":"c.pem","key":"/k.pem","more":[{"cert":"d.pem","key":"d.key"}]}}`)
 	sys.Source, sys.File = "/home/thea/shop", "deploy/stoa.yaml"
 	_, snap := world(t, sys)
 	l := snap.Listeners["gateway"]
 	want := &certs.Config{Cert: "/home/thea/shop/deploy/c.pem", Key: "/k.pem", More: []certs.Pair{{Cert: "/home/thea/shop/deploy/d.pem", Key: "/home/thea/shop/deploy/d.key"}}}
-	if !reflect.DeepEqual(l.TLS, want) || l.Redirect != ":80" || l.Address != ":443" {
+	if l.Heads != (snapshot.Heads{Bytes: 32768}) || !reflect.DeepEqual(l.TLS, want) || l.Redirect != ":80" || l.Address != ":443" {
 		t.Errorf("listener %+v, %+v", l, l.TLS)
 	}
 	for _, c := range []struct{ text, want string }{
@@ -143,6 +143,8 @@ func TestCertificates(t *testing.T) {
 		{`{"listen":"443"}`, "gateway.listen"},
 		{`{"listen":":443","redirectHTTP":":80"}`, "gateway.redirectHTTP"},
 		{`{"listen":":443","redirectHTTP":":443","tls":{"dev":true}}`, "gateway.redirectHTTP"},
+		{`{"listen":":443","heads":{"bytes":32768,"fields":200}}`, ""},
+		{`{"listen":":443","heads":{"bytes":1,"target":65536,"fields":2000}}`, "gateway.heads.bytes gateway.heads.fields gateway.heads.target"},
 		{`{"listen":":443","tls":{}}`, "gateway.tls"},
 		{`{"listen":":443","tls":{"cert":"a"}}`, "gateway.tls.key"},
 		{`{"listen":":443","tls":{"dev":true,"acme":{"hosts":["shop.example.com"],"agree":true}}}`, "gateway.tls"},

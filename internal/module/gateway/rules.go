@@ -113,6 +113,14 @@ func edits(e *gateway.Edits) *route.Edits {
 	return &route.Edits{Set: list(e.Set), Add: list(e.Add), Remove: e.Remove}
 }
 
+// heads gives the bounds of heads.
+func heads(h *gateway.Heads) snapshot.Heads {
+	if h == nil {
+		return snapshot.Heads{}
+	}
+	return snapshot.Heads(*h)
+}
+
 // redirect reads where a redirect leads; ok is false if to is no place.
 func redirect(r gateway.Redirect) (*route.Redirect, bool) {
 	out := route.Redirect{Code: r.Code}
