@@ -59,7 +59,7 @@ func TestGuards(t *testing.T) {
 	says("breaker", "open since ", "58 % of 214 calls failed", "Refuses 5.8/s; 412 refused in all")
 	says("places", "0 of 20 places in use")
 	says("retries", "0.6/s repeated", "62 % of the budget used", "73 in all", "not repeated, no time left: 0.3/s", "not repeated, the budget is used up: 0/s, 3 in all")
-	says("faults", "2 in force", "inventory-1: 30% of calls to inventory are answered with 503", "Set by ada (cli) (game day); ends in ", "stoa faults clear inventory-2", "0.4/s (delay), 96 in all")
+	says("faults", "2 in force", "inventory-1: 30% of calls to inventory are answered with 503", "Set by ada (cli) (game day); ends in ", "stoa faults clear inventory-2", "Of 137 attempts it may meet, it delayed 0 and answered 41.")
 	p.Until("the last minute is drawn", `document.querySelector('[data-guard=breaker] .spark:not([data-flat]) .stroke').getAttribute("d").includes("L")`)
 
 	p.Go(s.login + "&service=catalog")

@@ -13,16 +13,17 @@ import (
 // game makes a game day of the shop: inventory fails and is slow, its breaker is open; the
 // carrier is away, what it said last stands in; there are more customers than room.
 func (s *system) game(began time.Time) {
-	fault := func(name, service, does string, ends time.Duration, reason string) inject.Fault {
+	fault := func(name, service, does string, ends time.Duration, reason string, matched, delayed, aborted uint64) inject.Fault {
 		return inject.Fault{
 			Name: name, Service: service, Does: does + ", until " + began.Add(ends).Local().Format(time.TimeOnly),
 			Percent: 100, Began: core.At(began), Until: core.At(began.Add(ends)), By: "ada (cli)", Reason: reason,
+			Matched: matched, Delayed: delayed, Aborted: aborted,
 		}
 	}
 	s.faults = []inject.Fault{
-		fault("inventory-1", "inventory", "30% of calls to inventory are answered with 503", 10*time.Minute, "game day"),
-		fault("shipping-1", "shipping", "all calls of storefront to shipping are answered with 503", 10*time.Minute, ""),
-		fault("inventory-2", "inventory", "all calls to inventory wait 2s", 30*time.Minute, "game day"),
+		fault("inventory-1", "inventory", "30% of calls to inventory are answered with 503", 10*time.Minute, "game day", 137, 0, 41),
+		fault("shipping-1", "shipping", "all calls of storefront to shipping are answered with 503", 10*time.Minute, "", 88, 0, 88),
+		fault("inventory-2", "inventory", "all calls to inventory wait 2s", 30*time.Minute, "game day", 96, 96, 0),
 	}
 	since := core.At(began.Add(-34 * time.Second))
 	budget, full := 0.38, 1.0

@@ -96,12 +96,6 @@ export function stateText(s) {
   return s.state;
 }
 
-// What the gravest sign of a service that is up makes of it, after its name.
-const said = {
-  open: " is not called: its breaker is open", half: " is tried again: its breaker is half open", shed: " has more calls than it can serve, and sheds some",
-  ejected: " has endpoints that are left alone", budget: " fails more often than may be repeated", fallback: " fails, and others stand in for its answers",
-};
-
 // sentence says what is wrong with one service.
 function sentence(s) {
   switch (s.state) {
@@ -109,8 +103,8 @@ function sentence(s) {
     case "down": return `${s.name} does not answer`;
     case "failed": return `${s.name} failed to build or start`;
     case "ready": case "external": {
-      const kind = s.signs?.[0]?.kind;
-      return said[kind] ? s.name + said[kind] : `${s.name} answers ${share(s.errorRate)} of its requests with errors`;
+      const makes = s.signs?.[0]?.makes;
+      return makes ? `${s.name} ${makes}` : `${s.name} answers ${share(s.errorRate)} of its requests with errors`;
     }
   }
   return `${s.name} is ${s.state}`;
@@ -144,6 +138,12 @@ function judged(services) {
     const others = bad.slice(1).map((s) => s.name);
     const also = others.length ? `${listing(others)} ${others.length === 1 ? "has" : "have"} trouble too.` : "";
     return { mood: mood(lead), text: sentence(lead) + why, detail: [also, rest].filter(Boolean).join(" ") };
+  }
+  const broken = of("crit").filter((s) => s.signs?.[0]?.kind === "open");
+  if (broken.length > 1 && broken.length === of("crit").length) {
+    const others = of("warn").map((s) => s.name);
+    const also = others.length ? `${listing(others)} ${others.length === 1 ? "has" : "have"} trouble too.` : "";
+    return { mood: "crit", text: `The breakers of ${listing(broken.map((s) => s.name))} are open`, detail: [also, rest].filter(Boolean).join(" ") };
   }
   if (bad.length) {
     const same = bad.every((s) => s.state === bad[0].state && s.state !== "partial" && s.state !== "ready");

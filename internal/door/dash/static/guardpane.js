@@ -50,7 +50,7 @@ export function createGuards() {
       const add = (...args) => list.push(row(...args));
       if (story.faults.length) add("faults", "Faults", faults(story, now));
       const [state, text] = breakerText(story, s, (t) => clock(t), now);
-      add("breaker", "Breaker", { state, text, grave: story.breaker ? (story.breaker.breaker === "open" ? "crit" : "warn") : "", history: at((x) => x.failed), most: 1, tone: "failed" });
+      add("breaker", "Breaker", { state, text, grave: story.breakers.length ? (story.breakers[0].breaker === "open" ? "crit" : "warn") : "", history: at((x) => x.failed), most: 1, tone: "failed" });
       add("places", "Concurrency", places(story, at));
       if (story.rates.length) {
         const r = story.rates.reduce((n, x) => n + x.rate, 0);
@@ -73,14 +73,15 @@ export function createGuards() {
 }
 
 function faults(story, now) {
-  const met = story.done.filter((d) => d.what === "injected");
   return {
     state: story.faults.length === 1 ? "1 in force" : `${story.faults.length} in force`, grave: "note",
-    text: met.length ? "Met by " + met.map((d) => `${rate(d.rate)} (${d.why}), ${count(d.total)} in all`).join("; ") + "." : "No call has met one yet.",
     lines: story.faults.map((f) => ({
       key: f.name, test: "fault",
-      make: () => [h("p", {}, h("b", {}, f.name), ": " + f.does), h("p", { class: "fine" }), h("p", { class: "fine" }, "End it: ", h("code", {}, "stoa faults clear " + f.name))],
-      change: (el) => say(el.children[1], `Set by ${f.by}${f.reason ? ` (${f.reason})` : ""}; ends in ${until(f.until, now)}.`),
+      make: () => [h("p", {}, h("b", {}, f.name), ": " + f.does), h("p", { class: "fine" }), h("p", { class: "fine" }), h("p", { class: "fine" }, "End it: ", h("code", {}, "stoa faults clear " + f.name))],
+      change: (el) => {
+        say(el.children[1], `Set by ${f.by}${f.reason ? ` (${f.reason})` : ""}; ends in ${until(f.until, now)}.`);
+        say(el.children[2], f.matched ? `Of ${count(f.matched)} attempts it may meet, it delayed ${count(f.delayed)} and answered ${count(f.aborted)}.` : "No call has met it yet.");
+      },
     })),
   };
 }

@@ -15,7 +15,8 @@ const graveOf = new Map(kinds);
 
 // stories gives for each service that something is known of: {service, at, breaker, rates, done, shed, faults, requests}.
 //   at        its upstreams, as stoa top tells of them, most often one
-//   breaker   of them the one whose breaker is open, or half-open, or undefined
+//   breakers  those that are not closed, the gravest first: {breaker, since, before}, and the timeout
+//             of those callers that it is for, where others wait longer and are not refused
 //   rates     what was refused as there were more than a rate allows: [{where, rate, total}]
 //   done      [{what, why, rate, total}] of all of them
 //   shed      [{priority, rate, total}] refused for want of a place, the highest priority first
@@ -23,7 +24,7 @@ const graveOf = new Map(kinds);
 export function stories(guards, faults, edges) {
   const all = new Map();
   const of = (service) => {
-    if (!all.has(service)) all.set(service, { service, at: [], breaker: undefined, rates: [], done: [], shed: [], faults: [], requests: 0 });
+    if (!all.has(service)) all.set(service, { service, at: [], breakers: [], rates: [], done: [], shed: [], faults: [], requests: 0 });
     return all.get(service);
   };
   for (const g of guards || []) {
@@ -34,7 +35,9 @@ export function stories(guards, faults, edges) {
       continue;
     }
     s.at.push(g);
-    if (g.breaker && (!s.breaker || g.breaker === "open" && s.breaker.breaker !== "open")) s.breaker = g;
+    if (g.breaker) s.breakers.push(g);
+    s.breakers.push(...(g.hasty || []));
+    s.breakers.sort((a, b) => (a.breaker === "open" ? 0 : 2) + (a.timeout ? 1 : 0) - (b.breaker === "open" ? 0 : 2) - (b.timeout ? 1 : 0));
     for (const d of g.done || []) add(s.done, d, (o) => o.what === d.what && o.why === d.why);
     for (const d of g.shed || []) if (d.why !== "breaker") add(s.shed, d, (o) => o.priority === d.priority);
   }
@@ -71,25 +74,27 @@ export function spared(story) { return done(story, "refused", "limit", "shed"); 
 // part gives the share that rate is of the calls, at most all, and 0 where there are none.
 export function part(rate, requests) { return requests > 0 ? Math.min(1, rate / requests) : 0; }
 
-// signs gives what is not as at rest, the gravest first: [{kind, grave, word, says}].
+// signs gives what is not as at rest, the gravest first: [{kind, grave, word, says, makes}].
+// makes is what it makes of the service, to stand after its name in a sentence.
 export function signs(story, now) {
   if (!story) return [];
   const out = [];
-  const sign = (kind, word, says) => out.push({ kind, grave: graveOf.get(kind), word, says });
-  if (story.breaker) {
-    const { breaker, since } = story.breaker;
+  const sign = (kind, word, says, makes = "") => out.push({ kind, grave: graveOf.get(kind), word, says, makes });
+  if (story.breakers.length) {
+    const { breaker, since, timeout } = story.breakers[0];
     const long = since ? ` for ${ago(since, now).replace("now", "a moment")}` : "";
-    if (breaker === "open") sign("open", "breaker open", `breaker open${long}: calls are refused`);
-    else sign("half", "breaker half open", `breaker half open${long}: some calls are let through, to see`);
+    const whose = timeout ? `calls that wait ${timeout} at most` : "calls";
+    if (breaker === "open") sign("open", "breaker open", `breaker open${long}: ${whose} are refused`, timeout ? `is too slow for callers who wait ${timeout}: their breaker is open` : "is not called: its breaker is open");
+    else sign("half", "breaker half open", `breaker half open${long}: some ${whose} are let through, to see`, "is tried again: its breaker is half open");
   }
   const s = spared(story);
-  if (s.rate > 0) sign("shed", "shedding", `sheds ${rate(s.rate)} of ${rate(story.requests)}`);
+  if (s.rate > 0) sign("shed", "shedding", `sheds ${rate(s.rate)} of ${rate(story.requests)}`, "has more calls than it can serve, and sheds some");
   const ejected = story.at.reduce((n, g) => n + (g.ejected || 0), 0);
-  if (ejected) sign("ejected", `${ejected} ejected`, `${ejected === 1 ? "1 endpoint is" : ejected + " endpoints are"} left alone for a while`);
+  if (ejected) sign("ejected", `${ejected} ejected`, `${ejected === 1 ? "1 endpoint is" : ejected + " endpoints are"} left alone for a while`, "has endpoints that are left alone");
   const unrepeated = done(story, "not-retried", "budget");
-  if (unrepeated.rate > 0) sign("budget", "no budget", `${rate(unrepeated.rate)} failures not repeated: the retry budget is used up`);
+  if (unrepeated.rate > 0) sign("budget", "no budget", `${rate(unrepeated.rate)} failures not repeated: the retry budget is used up`, "fails more often than may be repeated");
   const f = standIn(story);
-  if (f.rate > 0) sign("fallback", "fallback", `${f.kinds.join(" and ")} fallback answers ${story.requests > 0 ? share(part(f.rate, story.requests)) + " of its calls" : rate(f.rate)}`);
+  if (f.rate > 0) sign("fallback", "fallback", `${f.kinds.join(" and ")} fallback answers ${story.requests > 0 ? share(part(f.rate, story.requests)) + " of its calls" : rate(f.rate)}`, "fails, and others stand in for its answers");
   const r = story.rates.reduce((n, x) => n + x.rate, 0);
   if (r > 0) sign("rated", "rate limited", `${rate(r)} more than its rate allows`);
   const n = story.faults.length;
@@ -107,17 +112,17 @@ export function until(at, now) {
 
 // breakerText says how the breaker stands, and what the ten seconds before told: [state, sentence].
 export function breakerText(story, calls, clock, now) {
-  const g = story?.breaker;
+  const b = story?.breakers[0];
   const spent = story ? done(story, "refused", "breaker") : { rate: 0, total: 0 };
-  const refused = spent.total ? `${g ? `Refuses ${rate(spent.rate)}; ` : ""}${count(spent.total)} refused in all.` : "";
-  if (!g) {
+  const refused = spent.total ? `${b ? `Refuses ${rate(spent.rate)}; ` : ""}${count(spent.total)} refused in all.` : "";
+  if (!b) {
     const seen = calls.rate > 0 ? `In the last 10 s ${share(calls.errorRate)} of ${rate(calls.rate)} failed.` : "No call in the last 10 s.";
     return ["closed", [seen, refused].filter(Boolean).join(" ")];
   }
-  const since = g.since ? ` since ${clock(g.since)}, ${ago(g.since, now)}`.replace(/, now$/, "") : "";
-  const b = g.before;
-  const before = b?.requests ? `In the 10 s before it opened ${share(b.failed / b.requests)} of ${count(b.requests)} calls failed, as callers saw it.` : "";
-  return [(g.breaker === "open" ? "open" : "half open") + since, [before, refused].filter(Boolean).join(" ")];
+  const since = b.since ? ` since ${clock(b.since)}, ${ago(b.since, now)}`.replace(/, now$/, "") : "";
+  const whose = b.timeout ? `It is that of callers who wait ${b.timeout} at most; others are let through.` : "";
+  const before = b.before?.requests ? `In the 10 s before it opened ${share(b.before.failed / b.before.requests)} of ${count(b.before.requests)} calls failed, as callers saw it.` : "";
+  return [(b.breaker === "open" ? "open" : "half open") + since, [whose, before, refused].filter(Boolean).join(" ")];
 }
 
 // placesText says how full an upstream is.
@@ -130,7 +135,7 @@ export function placesText(g) {
 // sample is what is kept of a story each second, for the small lines of the last minute.
 export function sample(story, s) {
   return {
-    failed: s.rate > 0 ? s.errorRate : 0, open: Boolean(story?.breaker),
+    failed: s.rate > 0 ? s.errorRate : 0, open: Boolean(story?.breakers.length),
     inFlight: story ? story.at.reduce((n, g) => n + (g.inFlight || 0), 0) : 0,
     shed: story ? spared(story).rate : 0, retried: story ? done(story, "retried").rate : 0,
     fallback: story ? part(standIn(story).rate, story.requests) : 0, rated: story ? story.rates.reduce((n, x) => n + x.rate, 0) : 0,

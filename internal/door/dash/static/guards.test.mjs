@@ -19,7 +19,7 @@ test("what is about one service comes together, whatever its upstreams are calle
   assert.deepEqual([...all.keys()], ["inventory", "storefront"]);
   const s = all.get("inventory");
   assert.equal(s.requests, 16);
-  assert.equal(s.breaker.name, "inventory/grpc");
+  assert.equal(s.breakers[0].name, "inventory/grpc");
   assert.deepEqual(g.standIn(s), { rate: 4, total: 80, kinds: ["cached"] });
   assert.deepEqual(g.spared(s), { rate: 2, total: 9 });
   assert.deepEqual(s.shed.map((x) => [x.priority, x.rate, x.total]), [["low", 2, 9]]);
@@ -41,6 +41,9 @@ test("the breaker tells since when, and what the window told", () => {
   const clock = (at) => at.slice(11, 19);
   const s = g.stories([open], [], []).get("inventory");
   assert.deepEqual(g.breakerText(s, { rate: 0 }, clock, now), ["open since 11:59:26, 34 s", "In the 10 s before it opened 58 % of 214 calls failed, as callers saw it. Refuses 12/s; 340 refused in all."]);
+  const hasty = g.stories([{ name: "stock", service: "stock", hasty: [{ timeout: "1s", breaker: "half-open" }, { timeout: "2s", breaker: "open", since: "2026-01-02T11:59:26Z" }] }], [], []).get("stock");
+  assert.deepEqual(g.breakerText(hasty, { rate: 0 }, clock, now), ["open since 11:59:26, 34 s", "It is that of callers who wait 2s at most; others are let through."]);
+  assert.deepEqual(g.signs(hasty, now).map((x) => [x.kind, x.says, x.makes]), [["open", "breaker open for 34 s: calls that wait 2s at most are refused", "is too slow for callers who wait 2s: their breaker is open"]]);
   assert.deepEqual(g.breakerText(undefined, { rate: 0 }, clock, now), ["closed", "No call in the last 10 s."]);
   assert.deepEqual(g.breakerText(undefined, { rate: 21, errorRate: 0.03 }, clock, now), ["closed", "In the last 10 s 3 % of 21/s failed."]);
 });
@@ -59,6 +62,7 @@ test("what guards say makes the mood and the sentence", () => {
   assert.deepEqual([ill, odd].map(mood), ["crit", "ok"]);
   assert.deepEqual(troubleFirst([s("a"), odd, s("b", [{ kind: "fallback", grave: "warn" }]), ill]).map((x) => x.name), ["inventory", "b", "shipping", "a"]);
   assert.deepEqual(verdict([s("a"), odd]), { mood: "ok", text: "All 2 services are ready", detail: "A fault is injected into shipping." });
+  assert.equal(verdict([s("a"), ill, { ...ill, name: "catalog" }]).text, "The breakers of catalog and inventory are open");
   const v = verdict([s("a"), ill, odd]);
   assert.equal(v.text, "inventory is not called: its breaker is open");
   assert.equal(v.detail, "2 of 3 services are ready. Faults are injected into inventory and shipping.");

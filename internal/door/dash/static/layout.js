@@ -1,7 +1,8 @@
 // Where everything on the system map lies: a layered layout, made for call graphs.
 //
 //   layers   callers before callees: the longest path from the gateway; a cycle is cut
-//            at the edge that closes it, in the order of the names
+//            at the edge that closes it, in the order of the names. Who calls nobody may
+//            stand later than it need, where there is more room
 //   groups   a bounded context, or the parts of it that lie in neighbouring layers, is
 //            a rectangle of its own; a service without a context is a group by itself.
 //            Rectangles never overlap, so a context is a region on the map
@@ -47,6 +48,7 @@ export function layout(graph, { down = false, spread = 1 } = {}) {
   const g = normalize(graph);
   const size = sizes(g.names.length - 1, Math.max(4, ...g.names.map((n) => n.length)), down, spread);
   const layer = layers(g);
+  if (!size.dense) balance(g, layer, size);
   const groups = group(g, layer);
   const place = pack(g, layer, groups, size);
   return draw(g, layer, groups, place, size, down);
@@ -139,6 +141,30 @@ function group(g, layer) {
     }
   }
   return groups;
+}
+
+// balance moves services that call nobody, and share their context with nobody, from the
+// layer that needs most room to later ones that have some, so that the map is drawn larger.
+function balance(g, layer, size) {
+  const alone = g.names.map((_, v) => v > 0 && !g.out[v].length && g.into[v].length > 0 && (!g.contexts[v] || g.contexts.filter((c) => c === g.contexts[v]).length === 1));
+  const room = (rows, named) => rows * (size.nodeC + size.gapC) + size.groupGap + (named ? 2 * size.padC + size.title : 0);
+  const heights = () => {
+    const at = new Array(Math.max(...layer) + 1).fill(0);
+    for (const p of group(g, layer)) {
+      p.rows = Math.max(...[...p.cols.values()].map((col) => col.length));
+      for (let l = p.first; l <= p.last; l++) at[l] += room(p.rows, p.name);
+    }
+    return at;
+  };
+  for (let moves = 0; moves < g.names.length; moves++) {
+    const at = heights(), full = at.indexOf(Math.max(...at));
+    const v = g.names.findLastIndex((_, i) => alone[i] && layer[i] === full);
+    if (v < 0) return;
+    let to = full + 1;
+    for (let l = to; l < at.length; l++) if (at[l] < at[to]) to = l;
+    if (to >= at.length || at[to] + room(1, g.contexts[v]) >= at[full]) return;
+    layer[v] = to;
+  }
 }
 
 // pack gives the cross position of every node (its start), in a Float64Array.

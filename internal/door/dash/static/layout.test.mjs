@@ -56,6 +56,17 @@ test("callers stand before callees, and the gateway first", () => {
   for (const e of plan.edges) assert.ok(plan.nodes.get(e.from).x < plan.nodes.get(e.to).x, e.key);
 });
 
+test("a layer that needs most room lets go of who calls nobody", () => {
+  const fan = {
+    nodes: ["a", "b", "c", "d", "e", "f"].map((name) => ({ name, context: name })),
+    edges: [["gateway", "a"], ["a", "b"], ["a", "c"], ["a", "d"], ["a", "e"], ["b", "f"]].map(([from, to]) => ({ from, to })),
+  };
+  const plan = layout(fan);
+  sound(fan, plan);
+  const at = (name) => plan.nodes.get(name).layer;
+  assert.deepEqual(["a", "b", "c", "d", "e", "f"].map(at), [1, 2, 2, 2, 3, 3], "and of no more than makes room");
+});
+
 test("the picture does not depend on the order in which the graph is told", () => {
   const a = layout(shop), b = layout({ nodes: [...shop.nodes].reverse(), edges: [...shop.edges].reverse() });
   assert.deepEqual(a, b);

@@ -136,8 +136,8 @@ export function createMap(stage, { onSelect }) {
     el.placed = true;
     const p = e.label || pointAt(e.points, e.length / 2);
     mark(el, "x", p.x); mark(el, "y", p.y);
-    mark(el.children[0], "x", p.x); mark(el.children[1], "x", p.x);
-    mark(el.children[1], "dy", "1.15em");
+    for (const line of el.children) mark(line, "x", p.x);
+    for (const line of [el.children[1], el.children[2]]) mark(line, "dy", "1.15em");
   }
 
   // ---- new figures
@@ -232,7 +232,7 @@ export function createMap(stage, { onSelect }) {
     if (bad) placeLabel(el, e);
     say(el.children[0], rate(f.rate));
     say(el.children[1], millis(f.p99Millis));
-    say(el.children[2], f.errorRate ? "  " + share(f.errorRate) : "");
+    say(el.children[2], f.errorRate ? share(f.errorRate) : "");
   }
 
   // ---- selection and keys

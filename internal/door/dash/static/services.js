@@ -66,7 +66,7 @@ export function createServices({ onSelect }) {
 
 // spark makes an empty line of the last minute; drawSpark draws values into it, its own highest at the top.
 export function spark(width = 36, height = 16) {
-  return h("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true", "data-w": width, "data-h": height }, h("path", { class: "area" }), h("path", { class: "stroke" }));
+  return h("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", width, height, "aria-hidden": "true", "data-w": width, "data-h": height }, h("path", { class: "area" }), h("path", { class: "stroke" }));
 }
 
 // most is what is drawn at the top; without it, the highest of values.
