@@ -16,6 +16,7 @@ func TestConformance(t *testing.T) {
 			name = "fast"
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of a suite's time it waits
 			proxytest.Run(t, func(o proxy.Options) proxytest.Engine { o.Engine = e; return proxy.New(o) })
 		})
 	}
