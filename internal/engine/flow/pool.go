@@ -117,7 +117,7 @@ type Endpoint struct {
 	idle     chan struct{}
 	idleOnce sync.Once // closes idle, when draining and nothing is held
 
-	kept  [2]atomic.Pointer[kept] // by engine
+	kept  [3]atomic.Pointer[kept] // by engine
 	stuck atomic.Int64            // requests of late that a cookie led here, or were given one; see stickiness
 }
 
