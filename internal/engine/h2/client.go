@@ -284,3 +284,10 @@ func (c *conn) closeLast() {
 		go c.flush()
 	}
 }
+
+// Empty says whether there is no connection.
+func (p *Pool) Empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns) == 0 && p.dialing == nil
+}

@@ -79,6 +79,12 @@ type connError struct {
 
 func (e *connError) Error() string { return "h2: " + e.code.String() + ": " + e.text }
 
+// Malformed says whether a connection was ended because the peer broke a rule.
+func Malformed(err error) bool {
+	var e *connError
+	return errors.As(err, &e) && e.code != NoError
+}
+
 // StreamError ends a stream.
 type StreamError struct {
 	Code Code

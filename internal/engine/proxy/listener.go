@@ -16,6 +16,7 @@ import (
 	"stoa/api/fault"
 	"stoa/internal/engine/fast"
 	"stoa/internal/engine/flow"
+	"stoa/internal/engine/h2proxy"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/snapshot"
 )
@@ -26,9 +27,10 @@ type binding struct {
 	p    *Proxy
 	name string // of the listener
 	ln   net.Listener
-	srv  *http.Server // net/http: all of the portable engine, HTTP/2 of the fast one
+	srv  *http.Server // net/http: all of the portable engine
 	feed *feed
-	fast *fast.Server               // nil: the portable engine
+	fast *fast.Server               // HTTP/1.1; nil: the portable engine
+	h2   *h2proxy.Server            // HTTP/2; nil: the portable engine
 	tls  atomic.Pointer[tls.Config] // nil: clear text
 
 	ctx     context.Context // of everything it serves: ended when draining has taken too long
@@ -86,8 +88,12 @@ func (p *Proxy) bind(name, addr string, edge bool, secure *tls.Config) (*binding
 	b.srv.Protocols.SetUnencryptedHTTP2(true)
 
 	if p.o.Engine != Portable {
+		b.h2 = h2proxy.New(h2proxy.Options{
+			Plane: p.plane, Name: name, Log: p.o.Log, Edge: edge, Listener: b.listener, Upstreams: p.ups, Portable: b,
+			Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
+		})
 		b.fast = fast.New(fast.Options{
-			Plane: p.plane, Name: name, Log: p.o.Log, Listener: b.listener, Dial: p.o.Dial, Portable: b, HTTP2: b.feed.give, Loops: &p.loops,
+			Plane: p.plane, Name: name, Log: p.o.Log, Listener: b.listener, Dial: p.o.Dial, Portable: b, HTTP2: b.serveHTTP2, Loops: &p.loops,
 			Elsewhere: b.standIn, Refresh: b.refreshes, Mirror: b.mirrorFast, Enter: b.enterTunnel, Leave: b.leaveTunnel, Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
 		})
 	}
@@ -187,6 +193,9 @@ func (b *binding) serveHTTP(c net.Conn, state *tls.ConnectionState) {
 	b.feed.give(c)
 }
 
+// serveHTTP2 gives a connection of HTTP/2 in clear text to the own engine.
+func (b *binding) serveHTTP2(c net.Conn) { b.h2.Serve(c, nil) }
+
 // listener gives the listener as the snapshot in force has it, and waits a while for
 // one that has it; with a nil ctx it gives nil instead of waiting.
 func (b *binding) listener(ctx context.Context) (*flow.Listener, *flow.Refusal) {
@@ -235,7 +244,10 @@ func (b *binding) leaveTunnel() {
 func (b *binding) quiesce(ctx context.Context) {
 	b.ln.Close()
 	if b.fast != nil {
+		var both sync.WaitGroup
+		both.Go(func() { b.h2.Shutdown(ctx) })
 		b.fast.Shutdown(ctx)
+		both.Wait()
 	}
 	b.srv.Shutdown(ctx) // closes feed; waits for requests
 	for b.tunnels.Load() > 0 && ctx.Err() == nil {
@@ -255,6 +267,7 @@ func (b *binding) release() {
 		b.cancel()
 		if b.fast != nil {
 			b.fast.Close()
+			b.h2.Close()
 		}
 		b.srv.Close()
 		b.feed.Close()

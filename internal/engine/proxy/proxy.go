@@ -49,6 +49,7 @@ import (
 
 	"stoa/internal/engine/fast"
 	"stoa/internal/engine/flow"
+	"stoa/internal/engine/h2proxy"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/inject"
 	"stoa/internal/engine/snapshot"
@@ -119,7 +120,8 @@ func (o *Options) defaults() {
 type Proxy struct {
 	o     Options
 	plane *flow.Plane
-	loops fast.Loops // of all listeners
+	ups   *h2proxy.Upstreams // of callers of HTTP/2
+	loops fast.Loops         // of all listeners
 
 	bindMu   sync.Mutex
 	bindings map[*binding]bool // guarded by bindMu
@@ -140,6 +142,7 @@ func New(o Options) *Proxy {
 		loops:    fast.Loops{Eager: o.Engine == Looped},
 		o:        o,
 		plane:    flow.New(flow.Options{Log: o.Log, Meters: o.Meters, Sink: o.Sink, Candid: o.Candid, MaxHeld: o.MaxHeld}),
+		ups:      h2proxy.NewUpstreams(o.Dial, o.Log),
 		bindings: map[*binding]bool{}, gates: map[string]*gate{}, gatesChanged: make(chan struct{}),
 	}
 }
@@ -226,5 +229,6 @@ func (p *Proxy) Run(ctx context.Context, ready func()) error {
 	p.gateMu.Unlock()
 	p.releaseAll()
 	p.retired.Wait()
+	p.ups.Close()
 	return nil
 }

@@ -38,6 +38,8 @@ func (b *binding) handshake(c net.Conn, cfg *tls.Config) {
 	switch {
 	case certs.Checked(state): // an ACME server, which has seen what it wanted
 		tc.Close()
+	case state.NegotiatedProtocol == "h2" && b.h2 != nil:
+		b.h2.Serve(tc, &state)
 	case state.NegotiatedProtocol == "h2":
 		b.feed.give(tc)
 	default:
