@@ -1,6 +1,6 @@
-// Package fast is the data plane's own HTTP/1.1 engine: a goroutine per connection, the
-// strict parser of package h1, pools of upstream connections, and no allocation for a
-// request that passes.
+// Package fast is the data plane's own HTTP/1.1 engine: a goroutine per connection, or an event
+// loop for what is plain and quick (loops.go), the strict parser of package h1, pools of
+// upstream connections, and no allocation for a request that passes.
 //
 //	idle (no buffer) -> read -> h1.Request.Parse -> flow: Find, Admit, Take
 //	     -> head rebuilt from the bytes that came, written with the first bytes of the body
