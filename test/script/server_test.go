@@ -9,11 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -96,11 +98,12 @@ func serve() {
 }
 
 // request is the program get: it asks the gateway of the platform in $STOA_DATA for a path
-// and writes the status and the body.
+// and writes the status and the body, with -i the fields between them.
 func request() {
 	method := flag.String("X", http.MethodGet, "method")
 	body := flag.String("d", "", "body")
 	header := flag.String("H", "", "header, as NAME: VALUE")
+	head := flag.Bool("i", false, "write the fields of the answer, too")
 	root := flag.String("cacert", "", "file of a root to trust")
 	flag.Parse()
 	if *root != "" {
@@ -132,6 +135,11 @@ func request() {
 	}
 	defer resp.Body.Close()
 	fmt.Println(resp.StatusCode)
+	if *head {
+		for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
+			fmt.Printf("%s: %s\n", name, strings.Join(resp.Header[name], ", "))
+		}
+	}
 	if _, err := io.Copy(os.Stdout, resp.Body); err != nil {
 		fail(err)
 	}

@@ -180,7 +180,8 @@ func TestExplain(t *testing.T) {
 			"priority|critical|(service/orders expose[0])", "idle|5m|(default)", "security|X-Frame-Options|(System defaults)",
 			"At orders:", "breaker|30 %|(service/orders traffic)", "outliers|no instance is left alone|(System defaults)", "concurrency|at most 64|(service/orders traffic)", "balance|ewma|(default)"}},
 		{gateway.RouteIn{Method: "GET", Path: "/orders/7?q=1", Headers: []string{"X-BETA=1"}}, "GET /orders/7 goes to orders (75 %) or orders-next (25 %) as /v2/7?q=1",
-			[]string{"won|X-Beta", "At orders, to which 75 % go:", "At orders-next, to which 25 % go:"}},
+			[]string{"sticky|by the cookie sid|(service/orders expose[1])", "mirror|5 % are copied to orders-next", "requestHeaders|without Cookie, X-A: 1 alone, X-B: 2 alone", "answerHeaders|Vary: X-Beta too",
+				"won|X-Beta", "At orders, to which 75 % go:", "At orders-next, to which 25 % go:"}},
 		{gateway.RouteIn{Method: "POST", Path: "/catalog"}, "POST /catalog goes to catalog as /catalog", []string{
 			"retry|POST without Idempotency-Key only if it never arrived", "timeout|9s|(service/catalog expose[0])", "idle|1m|(service/catalog expose[0])"}},
 		{gateway.RouteIn{Method: "GET", Path: "/old/3"}, "GET /old/3 is redirected with 308 to https://shop.example:8443/orders/3", []string{"security"}},

@@ -52,9 +52,7 @@ func (m *Module) explain(_ context.Context, in gateway.RouteIn) (gateway.Route, 
 	p := snap.Policies[e.Rule.Policy]
 	called := e.Rule.Upstream != "" || len(e.Rule.Split) > 0
 	out.Settings = s.policy(p, called)
-	if st := e.Rule.Sticky; st != nil {
-		out.Settings = append(out.Settings, s.sticky(*st))
-	}
+	out.Settings = append(out.Settings, s.rule(snap, e.Rule)...)
 	for _, side := range sides(e) {
 		out.Callees = append(out.Callees, gateway.Callee{
 			Service: snap.ServiceOf(side.Upstream), Upstream: side.Upstream, Percent: side.Percent, Settings: s.traffic(snap, side.Upstream),

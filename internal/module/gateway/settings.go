@@ -44,23 +44,58 @@ func (s *settler) say(name, value, source string, own, def, set bool) {
 	s.out = append(s.out, gateway.Setting{Name: name, Value: value, From: from})
 }
 
-// sticky tells what keeps requests together.
-func (s *settler) sticky(k route.Sticky) gateway.Setting {
-	text := "by header " + k.Header
-	switch {
-	case k.Issue != "":
-		text = "at the instance that the cookie " + k.Issue + " names, which the gateway gives with the first answer"
-		if k.Lasts > 0 {
-			text += " for " + core.Duration(k.Lasts).String()
-		}
-	case k.Cookie != "":
-		text = "by the cookie " + k.Cookie
-	}
+// rule tells what else is done with a request that follows r.
+func (s *settler) rule(snap *snapshot.Snapshot, r *route.Rule) (out []gateway.Setting) {
 	from := "declared"
 	if s.known {
 		from = s.source
 	}
-	return gateway.Setting{Name: "sticky", Value: text, From: from}
+	say := func(name, value string) {
+		out = append(out, gateway.Setting{Name: name, Value: value, From: from})
+	}
+	if k := r.Sticky; k != nil {
+		say("sticky", sticky(*k))
+	}
+	if m := r.Mirror; m != nil {
+		text := fmt.Sprintf("%v %% are copied to %s, whose answers are thrown away", m.Percent, snap.ServiceOf(m.Upstream))
+		if !m.Unsafe && s.method != "GET" && s.method != "HEAD" && s.method != "OPTIONS" {
+			text += "; not " + s.method
+		}
+		say("mirror", text)
+	}
+	for _, e := range []struct {
+		name  string
+		edits *route.Edits
+	}{{"requestHeaders", r.Request}, {"answerHeaders", r.Answer}} {
+		if e.edits == nil {
+			continue
+		}
+		var parts []string
+		for _, n := range e.edits.Remove {
+			parts = append(parts, "without "+n)
+		}
+		for _, f := range e.edits.Set {
+			parts = append(parts, f.Name+": "+f.Value+" alone")
+		}
+		for _, f := range e.edits.Add {
+			parts = append(parts, f.Name+": "+f.Value+" too")
+		}
+		say(e.name, strings.Join(parts, ", "))
+	}
+	return out
+}
+
+// sticky tells what keeps requests together.
+func sticky(k route.Sticky) string {
+	switch {
+	case k.Issue != "" && k.Lasts > 0:
+		return "at the instance that the cookie " + k.Issue + " names, which the gateway gives with the first answer for " + core.Duration(k.Lasts).String()
+	case k.Issue != "":
+		return "at the instance that the cookie " + k.Issue + " names, which the gateway gives with the first answer"
+	case k.Cookie != "":
+		return "by the cookie " + k.Cookie
+	}
+	return "by header " + k.Header
 }
 
 // policy tells how a call is carried; called says whether a service is called at all.
@@ -74,6 +109,15 @@ func (s *settler) policy(p snapshot.Policy, called bool) []gateway.Setting {
 		say("idle", bound(p.Deadline.Quiet())+" without traffic, for streams", own.Idle != 0, def.Idle != 0, p.Deadline.Idle != 0)
 		set := len(p.Retry.On) > 0 || p.Retry.Attempts != 0 || p.Retry.PerTry != 0 || p.Retry.Base != 0 || p.Retry.Cap != 0 || p.Retry.Unsafe || p.Retry.HedgeAfter != ""
 		say("retry", s.retry(p.Retry), own.Retry != nil, def.Retry != nil, set)
+		if p.Retry.Attempts != 1 {
+			on := "connect, reset, timeout, 502, 503, 504, 429 with Retry-After, gRPC's UNAVAILABLE"
+			if len(p.Retry.On) > 0 {
+				on = strings.Join(p.Retry.On, ", ")
+			}
+			say("retry.on", on, own.Retry != nil, def.Retry != nil, set)
+			say("retry.backoff", fmt.Sprintf("up to %s, doubling to %s, or as Retry-After says", core.Duration(cmp.Or(p.Retry.Base, retry.DefaultBase)),
+				core.Duration(cmp.Or(p.Retry.Cap, retry.DefaultCap))), own.Retry != nil, def.Retry != nil, set)
+		}
 		if h := p.Retry.HedgeAfter; h != "" {
 			text := "a second request after " + h
 			if !safe {
@@ -123,11 +167,6 @@ func (s *settler) retry(c retry.Config) string {
 	if c.PerTry > 0 {
 		text += " of " + core.Duration(c.PerTry).String()
 	}
-	on := "connect, reset, timeout, 502, 503, 504, 429 with Retry-After, gRPC's UNAVAILABLE"
-	if len(c.On) > 0 {
-		on = strings.Join(c.On, ", ")
-	}
-	text += fmt.Sprintf(", on %s, waiting up to %s, doubling to %s, or as Retry-After says", on, core.Duration(cmp.Or(c.Base, retry.DefaultBase)), core.Duration(cmp.Or(c.Cap, retry.DefaultCap)))
 	if !retry.Repeatable(s.method, s.key, c.Unsafe) {
 		text += "; " + s.method + " without Idempotency-Key only if it never arrived"
 	}
