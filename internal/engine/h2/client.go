@@ -245,12 +245,14 @@ func (c *conn) answer(id uint32, flags byte, block []byte) error {
 				text = "more than 64 interim answers to one request"
 			}
 		default:
-			s.headed, s.recvEnded = true, end
+			s.headed = true
 			if !s.bodiless && h.Status != 204 && h.Status != 304 {
 				s.length = h.Length
 			}
 			if end && s.length > 0 {
 				text = "a content-length without a body"
+			} else {
+				s.recvEnded = end
 			}
 		}
 		if text == "" {
