@@ -46,7 +46,7 @@ func (m *meters) forget(upstream string) {
 
 func newMeters(r *meter.Registry) meters {
 	gauge := func(name, help string) meter.Gauges {
-		return r.Gauge(meter.Desc{Name: name, Help: help + " As of the last second in which it was asked.", Labels: []string{"upstream"}})
+		return r.Gauge(meter.Desc{Name: name, Help: help + " As of the last second.", Labels: []string{"upstream"}})
 	}
 	return meters{
 		unrepeated: r.Counter(meter.Desc{Name: "stoa_proxy_retries_refused_total",
@@ -62,7 +62,7 @@ func newMeters(r *meter.Registry) meters {
 			Help:   "Endpoints that were left alone for a while, by the rule.",
 			Labels: []string{"upstream", "why"}}),
 		hasty: r.Gauge(meter.Desc{Name: "stoa_proxy_timeout_breaker_state",
-			Help:   "The breaker of those who wait so long for an answer, where others wait longer: 0 closed, 1 open, 2 half-open. As of the last second in which it was asked.",
+			Help:   "The breaker of those who wait so long for an answer, where others wait longer: 0 closed, 1 open, 2 half-open. As of the last second.",
 			Labels: []string{"upstream", "timeout"}}),
 		sticky: r.Counter(meter.Desc{Name: "stoa_proxy_sticky_total",
 			Help:   "Requests of routes that issue a cookie for the instance, by what it did: kept, moved (its instance is not there, or not well), new (there was none that we gave).",

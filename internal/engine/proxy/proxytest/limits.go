@@ -1,6 +1,7 @@
 package proxytest
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,6 +63,28 @@ func testLimits(t *testing.T, open func(proxy.Options) Engine) {
 		end <- true
 		if code, _, _ := ask(t, b.mesh, "GET", "", ""); code != 200 {
 			t.Errorf("afterwards: %d", code)
+		}
+	})
+	t.Run("the gauges go on without requests", func(t *testing.T) {
+		b := newBench(t, open, limited(limit.Config{Max: 5}))
+		began, end := gate(b)
+		ctx, stop := context.WithCancel(t.Context())
+		ready, ended := make(chan struct{}), make(chan error, 1)
+		go func() { ended <- b.Run(ctx, func() { close(ready) }) }()
+		<-ready
+		inflight := func(n float64) func() bool {
+			return func() bool { return b.total("stoa_proxy_inflight_requests", "upstream=svc") == n }
+		}
+		answers := make(chan answer, 1)
+		call(t, b, answers, "only", "")
+		<-began
+		eventually(t, "what is in flight is shown, though nothing ends", inflight(1))
+		end <- true
+		<-answers
+		eventually(t, "and that it is not any more, though nothing comes", inflight(0))
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("one waits for a place", func(t *testing.T) {
