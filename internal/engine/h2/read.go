@@ -116,10 +116,8 @@ func (c *conn) frame(kind, flags byte, id uint32, p []byte) error {
 // wrong resets a stream because of what the peer did.
 func (c *conn) wrong(id uint32, code Code, text string) error {
 	c.mu.Lock()
-	if s := c.streams[id]; s != nil {
-		if s.err == nil {
-			c.resetLocked(s, &StreamError{Code: code, Text: text})
-		}
+	if s := c.streams[id]; s != nil && s.err == nil {
+		c.resetLocked(s, &StreamError{Code: code, Text: text})
 	} else if c.err == nil {
 		c.out = appendReset(c.out, id, code)
 		c.flushLocked()
@@ -165,7 +163,7 @@ func (c *conn) data(id uint32, flags byte, p []byte) error {
 		c.takenLocked(nil, len(p))
 		var bad error
 		switch known, ours := c.ended.find(id); {
-		case s != nil && s.err != nil || ours:
+		case s != nil && s.err != nil && !s.resetByPeer(), ours:
 		case s != nil: // the peer had ended it
 			c.mu.Unlock()
 			return c.wrong(id, StreamClosed, "DATA behind the end")

@@ -143,6 +143,8 @@ func (c *conn) request(id uint32, flags byte, block []byte) error {
 	if s := c.streams[id]; s != nil || id <= c.last {
 		err, code, text := error(nil), NoError, ""
 		switch known, ours := c.ended.find(id); {
+		case s != nil && s.resetByPeer():
+			code, text = StreamClosed, "HEADERS behind RST_STREAM"
 		case s == nil && ours, s != nil && s.err != nil:
 		case s == nil && known, s != nil && s.recvEnded:
 			err = &connError{StreamClosed, "HEADERS behind the end"}

@@ -326,6 +326,11 @@ func (s *Stream) failLocked(err error) {
 	}
 }
 
+func (s *Stream) resetByPeer() bool {
+	e, ok := s.err.(*StreamError)
+	return ok && e.Peer
+}
+
 // Close forgets the stream. What has not ended of it is reset: with NO_ERROR if only the
 // other side had something to say (RFC 9113, section 8.1), else with CANCEL.
 func (s *Stream) Close() {
@@ -339,7 +344,7 @@ func (s *Stream) Close() {
 		}
 		c.out = appendReset(c.out, s.id, code)
 		c.flushLocked()
-	} else if e, ok := s.err.(*StreamError); ok && e.Peer {
+	} else if s.resetByPeer() {
 		ours = false
 	}
 	if n := len(s.in); n > 0 {
