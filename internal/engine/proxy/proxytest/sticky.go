@@ -2,6 +2,7 @@ package proxytest
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -68,6 +69,32 @@ func testSticky(t *testing.T, open func(proxy.Options) Engine) {
 			skew := b.total("stoa_proxy_sticky_skew", "upstream=svc")
 			return skew >= 1 && skew < 1.5
 		})
+	})
+	t.Run("by HTTP/2", func(t *testing.T) {
+		for _, to := range []snapshot.Protocol{snapshot.HTTP1, snapshot.H2C} {
+			b := newBench(t, open, rules(rule), even, protocol(to))
+			b.fleet(3, names)
+			c := client(t, true)
+			_, first, h := get(t, c, "http://"+b.edge+"/")
+			line := h.Get("Set-Cookie")
+			if !strings.HasPrefix(line, "at=") || !strings.HasSuffix(line, "; HttpOnly; Max-Age=3600; SameSite=Lax") {
+				t.Fatalf("%s: given %q", to, line)
+			}
+			value, _, _ := strings.Cut(line, ";")
+			for range 5 {
+				req, _ := http.NewRequest("GET", "http://"+b.edge+"/", nil)
+				req.Header.Set("Cookie", value)
+				resp, err := c.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				who, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if string(who) != first || resp.Header.Get("Set-Cookie") != "" {
+					t.Fatalf("%s: %s, then %s, given %q", to, first, who, resp.Header.Get("Set-Cookie"))
+				}
+			}
+		}
 	})
 	t.Run("a cookie that nobody gave is none", func(t *testing.T) {
 		b := newBench(t, open, rules(rule), even)
