@@ -130,7 +130,7 @@ func (r *request) connect() (again bool, f *flow.Refusal) {
 	}
 	r.p, r.uc = c.s.poolOf(e), nil
 	if !x.Fresh {
-		r.uc = r.p.get(c.n, time.Now(), !r.safe)
+		r.uc = r.p.get(c.n, time.Now())
 	}
 	if r.uc == nil {
 		var err error
@@ -152,8 +152,8 @@ func (r *request) connect() (again bool, f *flow.Refusal) {
 		if err := r.uc.sock.write(r.uc.nc, r.head); err != nil {
 			return r.failed(err)
 		}
-		if !r.whole && !c.w.req.Expect100 {
-			r.upload = c.startUpload(r.uc, r.sized)
+		if !r.whole && (!c.w.req.Expect100 || r.resent) {
+			r.upload = c.startUpload(r.uc, r.sized, x.MayRetry(r.safe))
 		}
 	}
 	r.sent = time.Now()
@@ -245,10 +245,20 @@ func (r *request) receive() (again bool, f *flow.Refusal) {
 func (r *request) judged() (again bool) {
 	w := r.c.w
 	resp := &w.resp
-	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Length: resp.ContentLength, Untouched: r.whole, Safe: r.safe}
+	whole := r.whole
+	if u := r.upload; u != nil && (resp.Status >= 500 || resp.Status == 429) && r.x.MayRetry(r.safe) {
+		r.unwatch()
+		u.halt() // it has answered; what is kept must not change while it is decided
+		whole = u.keeps && !u.spoiled.Load()
+	}
+	a := flow.AnswerHead{Status: resp.Status, GRPC: -1, Length: resp.ContentLength, Untouched: whole, Safe: r.safe}
 	r.advice(&a, w.up[w.ur:w.uw])
 	if again, r.after = r.x.Answered(a); again {
 		r.uc.close()
+		if r.upload != nil {
+			r.x.Rec.In = r.upload.n
+			r.rewind()
+		}
 	}
 	return again
 }
@@ -281,10 +291,13 @@ func (r *request) failed(err error) (again bool, f *flow.Refusal) {
 	if r.upload != nil {
 		r.upload.stop()
 		x.Rec.In = r.upload.n
-		r.keep = false
 		var slow *h1.Error
 		if errors.As(r.upload.err, &slow) {
+			r.keep = false
 			return false, &flow.Refusal{Reason: hop.BadRequest, Status: slow.Status, Text: slow.Text}
+		}
+		if untouched = r.rewind(); !untouched {
+			r.keep = false
 		}
 	}
 	switch {

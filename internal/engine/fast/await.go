@@ -129,7 +129,7 @@ func (r *request) answerHead(uc *upConn) error {
 				c.gone.Store(true)
 				return errLeft
 			}
-			r.upload = c.startUpload(uc, r.sized)
+			r.upload = c.startUpload(uc, r.sized, x.MayRetry(r.safe))
 		}
 		r.watch(uc)
 		until = end
@@ -185,7 +185,7 @@ func (r *request) interim(uc *upConn, b []byte) error {
 			c.gone.Store(true)
 			return errLeft
 		}
-		r.upload = c.startUpload(uc, r.sized)
+		r.upload = c.startUpload(uc, r.sized, r.x.MayRetry(r.safe))
 		return nil
 	}
 	if w.req.Minor == 0 {

@@ -74,15 +74,15 @@ func TestPoolGivesWhatIsOpen(t *testing.T) {
 	uc, other := open()
 	defer other.Close()
 	p.put(1, uc, now, e)
-	if got := p.get(1, now, true); got != uc {
+	if got := p.get(1, now); got != uc {
 		t.Fatalf("got %v, want the one that was kept", got)
 	}
 	p.put(1, uc, now, e)
-	if got := p.get(7, now, false); got != uc {
+	if got := p.get(7, now); got != uc {
 		t.Errorf("got %v: another shard's is better than none", got)
 	}
 	p.put(1, uc, now, e)
-	if got := p.get(1, now.Add(uc.keep), false); got != nil {
+	if got := p.get(1, now.Add(uc.keep)); got != nil {
 		t.Error("it rested too long and was given")
 	}
 	uc, other = open()
@@ -94,14 +94,14 @@ func TestPoolGivesWhatIsOpen(t *testing.T) {
 		}
 		<-time.After(time.Millisecond)
 	}
-	if got := p.get(1, now, true); got != nil {
+	if got := p.get(1, now); got != nil {
 		t.Error("a dead connection was given to a request that must not be sent twice")
 	}
 	uc, other = open()
 	defer other.Close()
 	p.CloseIdle()
 	p.put(1, uc, now, e)
-	if got := p.get(1, now, false); got != nil {
+	if got := p.get(1, now); got != nil {
 		t.Error("a pool that was closed keeps what comes back")
 	}
 }

@@ -65,7 +65,7 @@ func (r *request) hedge(wake func()) {
 }
 
 func (s *second) run(c *conn, head []byte, by time.Time) error {
-	uc := c.s.poolOf(s.e).get(c.n, time.Now(), false)
+	uc := c.s.poolOf(s.e).get(c.n, time.Now())
 	if uc == nil {
 		var err error
 		if uc, err = c.s.dial(s.e, s.up, by); err != nil {

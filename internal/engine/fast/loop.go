@@ -29,7 +29,9 @@ type loop struct {
 	rows  map[*pool]*row
 	large []byte // for bodies that do not fit in a read buffer; nil until then
 
-	now     time.Time // when the turn began
+	turn    int
+	crowded bool      // in this turn there may be more events than were told
+	now     time.Time // when it began
 	swept   time.Time
 	due     time.Time // until when the last Wait was to wait
 	stopped bool
@@ -71,7 +73,6 @@ const yieldEvery = 16
 
 func (l *loop) run() {
 	defer close(l.done)
-	turns := 0
 	for !l.stopped {
 		var n int
 		if len(l.again) > 0 {
@@ -80,6 +81,14 @@ func (l *loop) run() {
 			n = l.p.Wait(l.until())
 		}
 		l.now = time.Now()
+		for i := range n { // first what must not be given out
+			token, _, ok := l.p.Event(i)
+			if ok {
+				l.unasked(token)
+			}
+		}
+		l.turn++
+		l.crowded = n == poll.Batch
 		for i := range n {
 			token, gone, ok := l.p.Event(i)
 			if !ok {
@@ -96,7 +105,7 @@ func (l *loop) run() {
 				l.guarded(c, l.read)
 			}
 		}
-		if turns++; turns%yieldEvery == 0 {
+		if l.turn%yieldEvery == 0 {
 			runtime.Gosched()
 		}
 		l.tick()
@@ -115,6 +124,14 @@ func (l *loop) called() {
 	}
 }
 
+// unasked closes a kept connection with a service that has closed, or says what nobody asked.
+func (l *loop) unasked(token uint64) {
+	s := &l.slots[uint32(token)]
+	if s.gen == uint32(token>>32) && s.uc != nil && s.uc.c == nil {
+		l.drop(s.uc)
+	}
+}
+
 // event tells the owner of a slot that something came.
 func (l *loop) event(token uint64, gone bool) {
 	s := &l.slots[uint32(token)]
@@ -130,7 +147,7 @@ func (l *loop) event(token uint64, gone bool) {
 	}
 	uc := s.uc
 	uc.seat.more, uc.seat.gone = true, uc.seat.gone || gone
-	if uc.c == nil { // it was kept: it has closed, or says what nobody asked
+	if uc.c == nil { // it was kept in this turn
 		l.drop(uc)
 		return
 	}

@@ -52,6 +52,8 @@ type request struct {
 	as       framing       // of its body, for the caller
 	err      error         // with toFail
 	unsent   []byte        // with toSend
+	resent   bool          // the body was begun before: nobody is asked for it
+	unread   []byte        // of the body, behind what was sent
 	relaying bool          // with toAnswer: the head of the answer has left
 	after    time.Duration // before another attempt
 }

@@ -9,34 +9,65 @@ import (
 // The connections with services that a loop keeps: those of its own, and of no other loop or
 // goroutine. It takes them from the pool as it needs them, and sees at once when a service closes one.
 
-// row is the idle connections of one endpoint at one loop, coldest first.
+// row is the idle connections of one endpoint at one loop, coldest first. Bytes that nobody asked
+// for would be taken for the answer of whoever asks next, so none is given out that the poller was not
+// asked of since it was kept: what was kept in this turn is given only if there is nothing else, and
+// looked at first.
 type row struct {
-	p    *pool
-	kept []*upConn
-	out  bool // cleared: what is in use is kept no more
+	p     *pool
+	kept  []*upConn
+	fresh []*upConn // kept in turn
+	turn  int
+	out   bool // cleared: what is in use is kept no more
+}
+
+// at makes what was kept in turns before this one ready to be given.
+func (r *row) at(turn int) {
+	if r.turn != turn {
+		r.turn = turn
+		r.kept = append(r.kept, r.fresh...)
+		clear(r.fresh)
+		r.fresh = r.fresh[:0]
+	}
+}
+
+// pop takes the hottest.
+func pop(list *[]*upConn) *upConn {
+	k := len(*list) - 1
+	if k < 0 {
+		return nil
+	}
+	uc := (*list)[k]
+	(*list)[k] = nil
+	*list = (*list)[:k]
+	return uc
 }
 
 // maxRow bounds it.
 const maxRow = 1024
 
-// get gives a connection with the endpoint of p at this loop, nil if none is kept. sure is as for
-// pool.get.
-func (l *loop) get(p *pool, n uint32, sure bool) *upConn {
+// get gives a connection with the endpoint of p at this loop, nil if none is kept.
+func (l *loop) get(p *pool, n uint32) *upConn {
 	r := l.rows[p]
-	for r != nil && len(r.kept) > 0 {
-		k := len(r.kept) - 1
-		uc := r.kept[k]
-		r.kept[k] = nil
-		r.kept = r.kept[:k]
-		if rested := l.now.Sub(uc.since); rested < uc.keep && (!sure && rested < stale || uc.open()) {
-			return uc
+	if r != nil {
+		r.at(l.turn)
+		for uc := pop(&r.kept); uc != nil; uc = pop(&r.kept) {
+			if l.now.Sub(uc.since) < uc.keep && (!l.crowded || uc.open()) {
+				return uc
+			}
+			l.shut(uc)
 		}
-		l.shut(uc)
+		for uc := pop(&r.fresh); uc != nil; uc = pop(&r.fresh) {
+			if uc.open() {
+				return uc
+			}
+			l.shut(uc)
+		}
 	}
 	if p.gone.Load() {
 		return nil
 	}
-	uc := p.get(n, l.now, sure)
+	uc := p.get(n, l.now)
 	if uc == nil {
 		return nil
 	}
@@ -63,12 +94,13 @@ func (l *loop) get(p *pool, n uint32, sure bool) *upConn {
 func (l *loop) keep(uc *upConn) {
 	uc.c = nil
 	r := uc.row
-	if uc.seat.gone || uc.seat.more || r.out || len(r.kept) >= maxRow {
+	if uc.seat.gone || uc.seat.more || r.out || len(r.kept)+len(r.fresh) >= maxRow {
 		l.shut(uc)
 		return
 	}
 	uc.since, uc.used = l.now, true
-	r.kept = append(r.kept, uc)
+	r.at(l.turn)
+	r.fresh = append(r.fresh, uc)
 }
 
 // shut closes a connection that is in no row.
@@ -79,8 +111,10 @@ func (l *loop) shut(uc *upConn) {
 
 // drop closes one that a service closed.
 func (l *loop) drop(uc *upConn) {
-	if i := slices.Index(uc.row.kept, uc); i >= 0 {
-		uc.row.kept = slices.Delete(uc.row.kept, i, i+1)
+	for _, list := range []*[]*upConn{&uc.row.kept, &uc.row.fresh} {
+		if i := slices.Index(*list, uc); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
+		}
 	}
 	l.shut(uc)
 }
@@ -88,6 +122,7 @@ func (l *loop) drop(uc *upConn) {
 // sweep closes what has been idle too long.
 func (l *loop) sweep() {
 	for _, r := range l.rows {
+		r.at(l.turn)
 		cold := 0
 		for cold < len(r.kept) && l.now.Sub(r.kept[cold].since) >= r.kept[cold].keep {
 			l.shut(r.kept[cold])
@@ -100,10 +135,10 @@ func (l *loop) sweep() {
 // clear closes what is kept with an endpoint.
 func (l *loop) clear(p *pool) {
 	if r := l.rows[p]; r != nil {
-		for _, uc := range r.kept {
+		for _, uc := range append(r.kept, r.fresh...) {
 			l.shut(uc)
 		}
-		r.out, r.kept = true, nil
+		r.out, r.kept, r.fresh = true, nil, nil
 		delete(l.rows, p)
 	}
 }

@@ -167,7 +167,7 @@ func (l *loop) begin(c *conn, b []byte) (over bool) {
 	}
 	if r.e.Speaks(x.Up) == snapshot.HTTP1 && !x.Fresh {
 		r.p = c.s.poolOf(r.e)
-		r.uc = l.get(r.p, c.n, !r.safe)
+		r.uc = l.get(r.p, c.n)
 	}
 	if r.uc == nil {
 		if r.p == nil || !r.p.unseated.Load() {

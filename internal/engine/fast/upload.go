@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,11 +24,17 @@ type upload struct {
 	done    chan struct{}
 
 	// The rest may be read when done is closed.
-	err   error // why it broke off
-	fully bool  // all of the body was read
-	n     int64 // bytes of data, with what left with the head
+	keeps bool   // what is read goes to kept, too
+	kept  []byte // as it was sent
+	cut   bool   // the service took no more
+	err   error  // why it broke off
+	fully bool   // all of the body was read
+	n     int64  // bytes of data, with what left with the head
 	rest  []byte
 }
+
+// maxReplay is how much of a body is kept, so that it can be sent again.
+const maxReplay = 64 << 10
 
 // The bounds of an outside caller's body, and of what is still read of one that nobody wants.
 const (
@@ -37,12 +44,14 @@ const (
 	minRateFrom = 5 * time.Second // from here on
 )
 
-// startUpload begins to send. sized is what is left of the body, -1: in chunks.
-func (c *conn) startUpload(uc *upConn, sized int64) *upload {
-	u := &upload{c: c, uc: uc, left: sized, edge: c.w.x.Edge, n: c.w.x.Rec.In, done: make(chan struct{})}
-	held := append([]byte(nil), c.w.in[c.w.r:c.w.w]...)
-	c.w.r = c.w.w
+// startUpload begins to send. sized is what is left of the body, -1: in chunks. keeps asks for
+// a copy, as long as that fits in what is kept of a body.
+func (c *conn) startUpload(uc *upConn, sized int64, keeps bool) *upload {
+	u := &upload{c: c, uc: uc, left: sized, edge: c.w.x.Edge, n: c.w.x.Rec.In, done: make(chan struct{}), keeps: keeps}
+	held := slices.Concat(c.w.one.unread, c.w.in[c.w.r:c.w.w], c.stash)
+	c.w.r, c.stash = c.w.w, nil
 	c.readBy = time.Time{}
+	c.nc.SetReadDeadline(time.Time{})
 	go u.run(held)
 	return u
 }
@@ -82,10 +91,19 @@ func (u *upload) run(held []byte) {
 				u.rest = append([]byte(nil), in...)
 				u.sent.Store(true)
 			}
+			if u.keeps = u.keeps && len(u.kept)+len(pass) <= maxReplay; u.keeps {
+				u.kept = append(u.kept, pass...)
+			} else {
+				u.kept = nil
+			}
 			if len(pass) > 0 && !u.stopped.Load() {
-				if _, err := u.uc.nc.Write(pass); err != nil {
-					u.err = err
-					if !u.stopped.Load() { // an answer may have come: it is read, and says how to go on
+				if _, u.err = u.uc.nc.Write(pass); u.err != nil {
+					// An answer may have come: it is read, and says how to go on. What is not
+					// kept is of no use any more.
+					if !u.fully {
+						u.cut, u.rest = true, append([]byte(nil), in...)
+					}
+					if !u.keeps && !u.stopped.Load() {
 						u.discard(buf[:])
 					}
 					return
@@ -163,19 +181,58 @@ func (u *upload) finish(uc *upConn, clean bool) bool {
 		u.c.nc.SetReadDeadline(time.Now().Add(grace))
 	}
 	<-u.done
+	if u.cut && u.keeps && !u.fully {
+		buf := big.Get().(*[64 << 10]byte)
+		u.discard(buf[:])
+		big.Put(buf)
+	}
 	u.c.nc.SetReadDeadline(time.Time{})
 	u.c.readBy = time.Time{}
-	u.c.stash = u.rest
+	u.after()
 	return u.fully && u.err == nil && clean
 }
 
-// stop ends the upload at once.
+// halt ends the upload at once, and leaves the service's connection open for its answer.
+func (u *upload) halt() {
+	u.stopped.Store(true)
+	u.uc.nc.SetWriteDeadline(longAgo)
+	u.end()
+	u.uc.nc.SetWriteDeadline(time.Time{})
+}
+
+// stop ends the upload at once, and the service's connection.
 func (u *upload) stop() {
 	u.stopped.Store(true)
 	u.uc.close()
+	u.end()
+}
+
+func (u *upload) end() {
 	u.c.nc.SetReadDeadline(longAgo)
 	<-u.done
 	u.c.nc.SetReadDeadline(time.Time{})
 	u.c.readBy = time.Time{}
-	u.c.stash = u.rest
+	u.after()
+}
+
+// after keeps what was read beyond the body for the next request. A watch may have read what
+// follows it already.
+func (u *upload) after() {
+	if u.fully {
+		u.c.stash, u.rest = append(u.rest, u.c.stash...), nil
+	}
+}
+
+// rewind makes the request ready to be sent again from its beginning, after its upload has
+// ended, and says whether that can be: all that was read of the body was kept.
+func (r *request) rewind() bool {
+	u := r.upload
+	if !u.keeps || u.spoiled.Load() || r.c.gone.Load() {
+		return false
+	}
+	r.head = append(r.head, u.kept...)
+	r.c.w.out = r.head
+	r.sized, r.whole, r.resent, r.unread = u.left, u.fully, true, u.rest
+	r.upload = nil
+	return true
 }

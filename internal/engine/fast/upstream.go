@@ -65,12 +65,9 @@ func (s *Server) poolOf(e *flow.Endpoint) *pool {
 	return e.Keep(engine, func(flow.Kept) bool { return true }, func() flow.Kept { return &pool{loops: s.o.Loops} }).(*pool)
 }
 
-// stale is how long a connection must have been idle to be looked at before it is used.
-const stale = time.Second
-
-// get gives a kept connection, or nil. sure asks for one that is known to be open: for a
-// request that must not be sent twice.
-func (p *pool) get(n uint32, now time.Time, sure bool) *upConn {
+// get gives a kept connection, or nil. Each is looked at first: bytes that nobody asked for would
+// be taken for the answer of whoever asks next.
+func (p *pool) get(n uint32, now time.Time) *upConn {
 	for i := range uint32(shards) {
 		s := &p.shards[(n+i)%shards]
 		for {
@@ -84,8 +81,7 @@ func (p *pool) get(n uint32, now time.Time, sure bool) *upConn {
 			s.idle[k-1] = nil
 			s.idle = s.idle[:k-1]
 			s.mu.Unlock()
-			rested := now.Sub(uc.since)
-			if rested < uc.keep && (!sure && rested < stale || uc.open()) {
+			if now.Sub(uc.since) < uc.keep && uc.open() {
 				return uc
 			}
 			uc.close()

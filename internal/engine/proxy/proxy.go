@@ -30,7 +30,8 @@
 // Limits of net/http, which the portable engine shares: it unfolds obsolete line folding, takes a
 // bare LF, and lets Transfer-Encoding win over Content-Length; since what leaves is
 // framed anew, none of it reaches a service. What its parser refuses (400, 431) makes no
-// record. Field names are passed on in canonical case.
+// record. Field names are passed on in canonical case. What a service sends unasked on a kept
+// connection is noticed a moment later; a request within that moment is given it as its answer.
 //
 // Limits of this form: CONNECT and TRACE are refused; an upgrade (WebSocket) goes over
 // HTTP/1.1 only; what a cache gives is not counted by the rates of its route; Call uses no

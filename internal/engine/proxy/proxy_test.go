@@ -17,7 +17,11 @@ func TestConformance(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of a suite's time it waits
-			proxytest.Run(t, func(o proxy.Options) proxytest.Engine { o.Engine = e; return proxy.New(o) })
+			open := func(o proxy.Options) proxytest.Engine { o.Engine = e; return proxy.New(o) }
+			proxytest.Run(t, open)
+			if e != proxy.Portable {
+				t.Run("foreign", func(t *testing.T) { proxytest.Foreign(t, open) })
+			}
 		})
 	}
 }
