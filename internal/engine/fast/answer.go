@@ -10,6 +10,7 @@ import (
 
 	"stoa/internal/engine/h1"
 	"stoa/internal/engine/hop"
+	"stoa/internal/engine/pipe"
 )
 
 // big are the buffers of bodies that do not fit in a read buffer.
@@ -54,7 +55,7 @@ func (r *request) forward() (end bool, err error) {
 	head := b[:resp.Len]
 	plain := r.keep && !old && resp.Minor == 1 && as == asItCame
 	for i := range resp.Fields {
-		if f := &resp.Fields[i]; f.ID == h1.StoaField || f.Hop && f.ID != h1.TransferEncoding {
+		if f := &resp.Fields[i]; f.ID == h1.StoaField || f.Hop && (f.ID != h1.TransferEncoding || kind != h1.InChunks) {
 			plain = false
 		}
 	}
@@ -145,6 +146,9 @@ func (e errCaller) Unwrap() error { return e.error }
 func (r *request) send(b []byte) error {
 	if err := r.c.write(b); err != nil {
 		r.c.gone.Store(true)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			pipe.Reset(r.c.nc) // else the kernel goes on with what waits, at the pace of who takes nothing
+		}
 		return errCaller{err}
 	}
 	return nil

@@ -34,6 +34,11 @@ type house struct {
 
 // build serves service over one listener. eager moves each connection at once.
 func build(t *testing.T, eager bool, service http.HandlerFunc) *house {
+	return buildFor(t, "test", eager, time.Minute, service)
+}
+
+// buildFor is build for callers of a name, "" outside, which may stall for a while.
+func buildFor(t *testing.T, caller string, eager bool, stall time.Duration, service http.HandlerFunc) *house {
 	h := &house{t: t, loops: &Loops{Eager: eager}}
 	back, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -50,13 +55,13 @@ func build(t *testing.T, eager bool, service http.HandlerFunc) *house {
 	})})
 	if err := h.plane.Swap(&snapshot.Snapshot{
 		Version:   snapshot.Version{Revision: 1},
-		Listeners: map[string]snapshot.Listener{"in": {Protocol: snapshot.HTTP, Caller: "test", Routes: []route.Rule{{Name: "all", Path: "/", Upstream: "web"}}}},
+		Listeners: map[string]snapshot.Listener{"in": {Protocol: snapshot.HTTP, Caller: caller, Routes: []route.Rule{{Name: "all", Path: "/", Upstream: "web"}}}},
 		Upstreams: map[string]snapshot.Upstream{"web": {Protocol: snapshot.HTTP1}},
 	}); err != nil {
 		t.Fatal(err)
 	}
 	h.plane.SetEndpoints("web", []snapshot.Endpoint{{ID: "web-1", Address: back.Addr().String()}})
-	h.s = New(Options{Plane: h.plane, Name: "in", Log: discard, Loops: h.loops, Head: time.Minute, Stall: time.Minute, MaxHead: 16 << 10,
+	h.s = New(Options{Plane: h.plane, Name: "in", Log: discard, Loops: h.loops, Head: time.Minute, Stall: stall, MaxHead: 16 << 10,
 		Dial: (&net.Dialer{}).DialContext,
 		Listener: func(context.Context) (*flow.Listener, *flow.Refusal) {
 			if h.defect.CompareAndSwap(true, false) {
@@ -283,6 +288,23 @@ func TestBodies(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// A caller outside that takes nothing of its answer is reset: the kernel keeps nothing for it.
+func TestWhoTakesNothingIsReset(t *testing.T) {
+	h := buildFor(t, "", false, 100*time.Millisecond, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	})
+	c := h.call()
+	c.send("/")
+	h.until("it is given up", func() bool { return h.hops.Load() == 1 })
+	if _, err := io.Copy(io.Discard, c); err == nil {
+		t.Error("the answer that broke off looks as if it had ended, or goes on")
+	}
 }
 
 // What a service closes, or an endpoint that is gone, leaves nothing at the loops; nor does a

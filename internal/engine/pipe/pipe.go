@@ -74,6 +74,9 @@ func Join(caller, service *Half, idle time.Duration, in, out *int64) error {
 			// It has closed, and what it said last may still be on its way back: a reason.
 			discard(from, back)
 		}
+		if !errors.As(err, &gone) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+			Reset(to.Conn) // what broke is not to look as if it had come to its end
+		}
 		for _, h := range [...]*Half{caller, service} { // end the other direction, too
 			if h.Conn != nil {
 				h.Conn.Close()
@@ -88,6 +91,20 @@ func Join(caller, service *Half, idle time.Duration, in, out *int64) error {
 		return *err
 	}
 	return nil
+}
+
+// Reset closes a connection so that the other side sees it broken, and the kernel keeps nothing of
+// what was not sent yet: by a TCP reset, and over TLS without the alert that means an end.
+func Reset(c net.Conn) {
+	if over, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = over.NetConn()
+	}
+	if tc, ok := c.(*net.TCPConn); ok {
+		tc.SetLinger(0)
+	}
+	if c != nil {
+		c.Close()
+	}
 }
 
 // errWrite marks what failed because a side takes nothing more.

@@ -1,6 +1,7 @@
 package proxytest
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -179,6 +180,22 @@ func testHeaders(t *testing.T, open func(proxy.Options) Engine) {
 			got := raw(t, b.mesh, c.request+" HTTP/1.1\r\nHost: svc\r\nConnection: close\r\n\r\n")
 			if !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
 				t.Errorf("%s: %q, want %q and no %s", c.request, got, c.want, c.not)
+			}
+		}
+	})
+	t.Run("no coding of what has no body", func(t *testing.T) { // RFC 9112, section 6.1
+		b := newBench(t, open)
+		b.SetEndpoints("svc", []snapshot.Endpoint{{ID: "a", Address: rawServer(t, func(c *rawConn) {
+			for c.request() != nil {
+				io.WriteString(c, "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n")
+			}
+		})}})
+		for _, kept := range []string{"", "Connection: close\r\n"} {
+			c := dial(t, b.mesh)
+			fmt.Fprintf(c, "GET /x HTTP/1.1\r\nHost: svc\r\n%s\r\n", kept)
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil || resp.StatusCode != 204 || len(resp.TransferEncoding) > 0 || resp.Header.Get("X") != "y" {
+				t.Errorf("%+v, %v", resp, err)
 			}
 		}
 	})

@@ -130,6 +130,24 @@ func testTCP(t *testing.T, open func(proxy.Options) Engine) {
 			return r.Protocol == "tcp" && r.Caller == "web" && r.Callee == "db" && r.In == int64(len(big)) && r.Out == int64(len(big)+3) && r.Class() == "tcp"
 		})
 	})
+	t.Run("a reset is no end", func(t *testing.T) {
+		b := newBench(t, open, tcp)
+		addr := b.bind("web>db")
+		read := make(chan struct{})
+		b.SetEndpoints("db", []snapshot.Endpoint{{ID: "db-1", Address: rawServer(t, func(c *rawConn) {
+			io.WriteString(c, "part")
+			<-read
+			c.Conn.(*net.TCPConn).SetLinger(0)
+		})}})
+		c := dial(t, addr)
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		close(read)
+		if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || err == io.EOF {
+			t.Errorf("%d bytes, %v: a connection that broke looks as if it had ended", n, err)
+		}
+	})
 	t.Run("the service speaks first", func(t *testing.T) {
 		b := newBench(t, open, tcp)
 		addr := b.bind("web>db")
