@@ -20,7 +20,8 @@ type conn struct {
 	over   func()         // called, under mu, when the last stream has left
 
 	// The reader owns these; see read.go.
-	in      []byte // in[r:w] is unread
+	in      []byte        // in[r:w] is unread
+	buf     *[inSize]byte // what in is of; nil: of none
 	r, w    int
 	dec     hpack.Decoder
 	block   []byte // of a head that comes in parts
@@ -56,6 +57,7 @@ type conn struct {
 	settled  bool   // the settings of the peer have come
 	acked    bool   // and ours have been taken note of
 	writing  int64  // since when the flusher writes; 0: it does not
+	slim     bool   // the reader was told to hold no buffer
 	quit     int64  // when a connection is cut that has said its last; 0: it has not
 	timer    *time.Timer
 	armed    int64 // when timer fires; 0: it does not
@@ -71,6 +73,9 @@ const maxOut = 256 << 10
 
 // maxControl bounds what answers frames of a peer that does not read: acknowledgements, resets.
 const maxControl = 64 << 10
+
+// slimAfter is how long a connection must have been idle to hold no buffers.
+const slimAfter = time.Second
 
 // keptOut is the size of buffers up to which they stay with an idle connection.
 const keptOut = 4 << 10
@@ -326,6 +331,13 @@ func (c *conn) tick() {
 		c.goAwayLocked(NoError)
 		c.over()
 	}
+	if c.idle != 0 && !c.slim && c.quit == 0 && c.settled && due(max(c.idle, c.heard)+int64(slimAfter)) {
+		c.slim = true
+		c.nc.SetReadDeadline(time.Unix(1, 0))
+		if !c.flushing {
+			c.out, c.spare = nil, nil
+		}
+	}
 	if c.client && len(c.streams) > 0 {
 		ping := int64(c.cfg.Ping)
 		switch {
@@ -373,7 +385,7 @@ func (c *conn) gone(s *Stream) {
 		c.idle = now()
 		c.over()
 		if c.err == nil {
-			c.arm(c.idle + int64(c.cfg.Idle))
+			c.arm(c.idle + min(int64(c.cfg.Idle), int64(slimAfter)))
 		}
 	}
 }

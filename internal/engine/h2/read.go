@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"sync"
+	"time"
 )
 
 // inSize is the size of the buffers that are read into: two frames of the greatest size.
@@ -16,10 +18,15 @@ var ins = sync.Pool{New: func() any { return new([inSize]byte) }}
 // each read brought.
 func (c *conn) read(batch func()) error {
 	if held := c.in[c.r:c.w]; len(held) <= inSize {
-		buf := ins.Get().(*[inSize]byte)
-		defer ins.Put(buf)
-		c.r, c.w, c.in = 0, copy(buf[:], held), buf[:]
+		c.buf = ins.Get().(*[inSize]byte)
+		c.r, c.w, c.in = 0, copy(c.buf[:], held), c.buf[:]
 	}
+	defer func() {
+		if c.buf != nil {
+			ins.Put(c.buf)
+		}
+		c.buf, c.in = nil, nil
+	}()
 	for {
 		for c.w-c.r >= frameHead {
 			b := c.in[c.r:c.w]
@@ -40,6 +47,13 @@ func (c *conn) read(batch func()) error {
 		c.w = copy(c.in, c.in[c.r:c.w])
 		c.r = 0
 		n, err := c.nc.Read(c.in[c.w:])
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.slims() {
+			if c.w > 0 { // a part of a frame has come meanwhile
+				c.fatten()
+				continue
+			}
+			n, err = c.readSlim()
+		}
 		c.w += n
 		if n == 0 && err != nil {
 			if err == io.EOF && c.w > 0 {
@@ -51,6 +65,40 @@ func (c *conn) read(batch func()) error {
 		c.heard, c.pinged = now(), 0
 		c.mu.Unlock()
 	}
+}
+
+// slims says whether the connection has been idle for so long that it is to hold no buffer.
+func (c *conn) slims() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slim && c.err == nil
+}
+
+// readSlim waits with one byte.
+func (c *conn) readSlim() (int, error) {
+	if c.buf != nil {
+		ins.Put(c.buf)
+	}
+	c.buf, c.in, c.block = nil, nil, nil
+	var one [1]byte
+	c.nc.SetReadDeadline(time.Time{})
+	n, err := c.nc.Read(one[:])
+	c.buf = ins.Get().(*[inSize]byte)
+	c.in = c.buf[:]
+	c.in[0] = one[0]
+	c.fatten()
+	return n, err
+}
+
+// fatten notes that there is a buffer again.
+func (c *conn) fatten() {
+	c.nc.SetReadDeadline(time.Time{})
+	c.mu.Lock()
+	c.slim = false
+	if c.idle != 0 {
+		c.arm(now() + int64(slimAfter))
+	}
+	c.mu.Unlock()
 }
 
 var errFrameSize = &connError{FrameSizeError, "a frame of the wrong size"}

@@ -140,6 +140,12 @@ func (c *conn) request(id uint32, flags byte, block []byte) error {
 	}
 	end := flags&flagEnd != 0
 	c.mu.Lock()
+	if c.err != nil { // the flusher has met the end of the connection: nobody would tell a new stream
+		err := c.err
+		c.mu.Unlock()
+		h.Free()
+		return err
+	}
 	if s := c.streams[id]; s != nil || id <= c.last {
 		err, code, text := error(nil), NoError, ""
 		switch known, ours := c.ended.find(id); {

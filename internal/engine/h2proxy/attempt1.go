@@ -17,10 +17,10 @@ import (
 func (w *work) attempt1(e *flow.Endpoint, safe bool) (again bool, f *flow.Refusal) {
 	x, b := &w.x, &w.body
 	ways := w.srv.o.Upstreams.ways(e, x.Up)
+	b.again()
 	if _, err := b.fill(); err != nil {
 		return false, flow.Left(err)
 	}
-	b.again()
 	var uc *upConn
 	if !x.Fresh {
 		uc = ways.h1.get(time.Now(), !safe)
@@ -31,8 +31,10 @@ func (w *work) attempt1(e *flow.Endpoint, safe bool) (again bool, f *flow.Refusa
 		}
 	}
 	x.Begun()
-	a := attempt{w: w, uc: uc, reused: uc.used, safe: safe}
-	return a.run(&ways.h1, e)
+	w.one = attempt{w: w, uc: uc, reused: uc.used, safe: safe}
+	again, f = w.one.run(&ways.h1, e)
+	w.one.uc = nil
+	return again, f
 }
 
 func (w *work) dial(ways *ways) (uc *upConn, f *flow.Refusal, again bool) {

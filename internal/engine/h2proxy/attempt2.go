@@ -27,9 +27,11 @@ func (w *work) attempt2(e *flow.Endpoint, safe bool) (again bool, f *flow.Refusa
 		if us == nil {
 			return again, f
 		}
+		w.us = us
 		c := carry{w: w, us: us, reused: reused, safe: safe}
 		err := c.answerHead()
 		if errors.Is(err, h2.ErrUnprocessed) && n < maxUnprocessed && !w.body.gone && !c.heard {
+			w.us = nil
 			us.Close()
 			if f := w.pause(time.Duration(n) * 5 * time.Millisecond); f != nil {
 				return false, f
@@ -37,6 +39,7 @@ func (w *work) attempt2(e *flow.Endpoint, safe bool) (again bool, f *flow.Refusa
 			continue
 		}
 		again, f = c.judge(err)
+		w.us = nil
 		us.Close()
 		if again && f == nil {
 			f = w.pause(c.pause)
@@ -49,10 +52,10 @@ func (w *work) attempt2(e *flow.Endpoint, safe bool) (again bool, f *flow.Refusa
 // open begins the request on a connection, which it makes if there is none with room.
 func (w *work) open(pool *h2.Pool) (us *h2.Stream, reused bool, f *flow.Refusal, again bool) {
 	x, b := &w.x, &w.body
+	b.again()
 	if _, err := b.fill(); err != nil {
 		return nil, false, flow.Left(err), false
 	}
-	b.again()
 	for dials := 0; ; dials++ {
 		w.head2()
 		us, reused, err := pool.Open(w.fields, b.none(), x.Rec.Method == "HEAD", w.s.Waker())

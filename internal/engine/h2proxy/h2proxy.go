@@ -109,9 +109,11 @@ type work struct {
 	x     flow.Exchange
 	hit   route.Hit
 	span  hop.Context
-	own   bool   // the trace is the caller's: its tracestate goes on
-	path  string // of the target, with the query
-	begun bool   // something of an answer was sent
+	own   bool       // the trace is the caller's: its tracestate goes on
+	path  string     // of the target, with the query
+	begun bool       // something of an answer was sent
+	us    *h2.Stream // of the attempt in work, over HTTP/2; nil: there is none
+	one   attempt    // the attempt in work, over HTTP/1.1
 	body  body
 
 	fields []h2.Field // to send
@@ -132,6 +134,7 @@ const maxKept = 16 << 10
 func (w *work) free() {
 	w.x = flow.Exchange{}
 	w.srv, w.s, w.c = nil, nil, nil
+	w.one = attempt{}
 	w.path, w.begun, w.own = "", false, false
 	w.body.free()
 	clear(w.fields[:cap(w.fields)])
@@ -168,6 +171,12 @@ func (w *work) panicked(v any) {
 			w.srv.o.Log.Error("panic in the proxy, again", "listener", w.srv.o.Name, "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
+	if w.us != nil {
+		w.us.Close()
+	}
+	if w.one.uc != nil {
+		w.one.end(false)
+	}
 	if w.x.P == nil {
 		return
 	}

@@ -149,11 +149,17 @@ func (w *work) find() *flow.Refusal {
 	if bad != nil {
 		return bad
 	}
+	if f := l.Fits(len(w.s.Head.Path), w.s.Head.Len()-w.s.Head.First); f != nil {
+		return f
+	}
 	return w.x.Find(l, &w.hit)
 }
 
-// maxFields bounds the fields of a request.
-const maxFields = 100
+// The bounds of a request's head, as for HTTP/1.1; of its bytes see Options.MaxHead.
+const (
+	maxFields = 100
+	maxTarget = 8 << 10
+)
 
 // look finds the caller's trace, and what the HTTP/1.1 that a service may speak has no room for.
 func (w *work) look() (parent string, f *flow.Refusal) {
@@ -161,17 +167,32 @@ func (w *work) look() (parent string, f *flow.Refusal) {
 	if h.Over() || h.Len()-h.First > maxFields {
 		return "", &flow.Refusal{Reason: hop.BadRequest, Status: 431, Text: "the head of the request is too large"}
 	}
+	if len(h.Path) > maxTarget {
+		return "", &flow.Refusal{Reason: hop.BadRequest, Status: 414, Text: "the target of the request is too long"}
+	}
+	for _, c := range h.Path {
+		if c == '#' || c >= 0x80 {
+			return "", &flow.Refusal{Reason: hop.BadPath, Status: 400, Text: "a byte in the target that must be escaped"}
+		}
+	}
+	if !h1.IsHost(h.Authority) && len(h.Authority) > 0 {
+		return "", &flow.Refusal{Reason: hop.BadRequest, Status: 400, Text: "an authority that is none"}
+	}
 	traces := 0
 	for i := h.First; i < h.Len(); i++ {
-		if n, v := h.At(i); string(n) == "traceparent" {
+		n, v := h.At(i)
+		switch {
+		case string(n) == "traceparent":
 			parent = text(v)
 			traces++
+		case h1.Misspelt(n):
+			f = &flow.Refusal{Reason: hop.BadRequest, Status: 400, Text: "a field that some read as one of framing"}
 		}
 	}
 	if traces > 1 {
 		parent = ""
 	}
-	return parent, nil
+	return parent, f
 }
 
 // forward sends the request to its upstream and the answer back, or says what to answer.
@@ -204,7 +225,7 @@ func (w *work) forward() *flow.Refusal {
 		case snapshot.HTTP1:
 			again, f = w.attempt1(e, safe)
 		default: // the endpoints have just changed
-			if w.body.read > 0 {
+			if w.body.gone {
 				return &flow.Refusal{Reason: hop.NoEndpoint, Status: 503, Text: x.Up.Service + " has just changed its protocol"}
 			}
 			x.Abandon()
