@@ -237,7 +237,7 @@ func (c *conn) unread(b []byte) {
 // head reads until the head of a request is whole. It gives the bytes from its start on.
 func (c *conn) head() ([]byte, error) {
 	w := c.w
-	limits := h1.Limits{Head: c.s.o.MaxHead}
+	limits := c.s.limits()
 	timed := false
 	for {
 		b := w.in[w.r:w.w]

@@ -33,6 +33,7 @@ import (
 
 	"stoa/internal/engine/flow"
 	"stoa/internal/engine/h1"
+	"stoa/internal/engine/snapshot"
 )
 
 // Options are what a Server needs. All funcs are required.
@@ -56,10 +57,11 @@ type Options struct {
 	Enter   func() bool    // takes a place for a tunnel
 	Leave   func()         // gives it back
 
-	Head    time.Duration // for the head of a request, from its first byte, or from the start of a connection
-	Idle    time.Duration // a kept connection of a caller
-	Stall   time.Duration // an outside caller that takes nothing, or sends nothing of a body
-	MaxHead int           // bytes of a head
+	Head    time.Duration         // for the head of a request, from its first byte, or from the start of a connection
+	Idle    time.Duration         // a kept connection of a caller
+	Stall   time.Duration         // an outside caller that takes nothing, or sends nothing of a body
+	MaxHead int                   // bytes of a head, where Heads is nil
+	Heads   func() snapshot.Heads // bounds of the head of a request; nil: MaxHead, and the defaults of h1
 }
 
 // Server serves the connections of one listener.
@@ -86,6 +88,15 @@ func New(o Options) *Server {
 	o.Loops.enter()
 	s.ctx, s.cancel = context.WithCancel(context.Background()) // it ends with Close, whoever asked for it
 	return s
+}
+
+// limits bound the heads of requests.
+func (s *Server) limits() h1.Limits {
+	if s.o.Heads == nil {
+		return h1.Limits{Head: s.o.MaxHead}
+	}
+	h := s.o.Heads()
+	return h1.Limits{Head: h.Bytes, Target: h.Target, Fields: h.Fields}
 }
 
 // Serve takes nc over and serves it on a goroutine of its own. state is nil for a

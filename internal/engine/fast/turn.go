@@ -75,7 +75,7 @@ func (c *conn) have(nc net.Conn) {
 
 // read reads requests and begins them, until one is in work or no more has come.
 func (l *loop) read(c *conn) {
-	limits := h1.Limits{Head: c.s.o.MaxHead}
+	limits := c.s.limits()
 	for range share {
 		if c.w == nil {
 			c.w = take()

@@ -73,7 +73,7 @@ func (p *Proxy) bind(name, addr string, edge bool, secure *tls.Config) (*binding
 		Handler:           b,
 		ReadHeaderTimeout: head,
 		IdleTimeout:       p.o.Idle,
-		MaxHeaderBytes:    p.o.MaxHead,
+		MaxHeaderBytes:    p.heads(name).Bytes,
 		Protocols:         new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: streams,
@@ -90,11 +90,11 @@ func (p *Proxy) bind(name, addr string, edge bool, secure *tls.Config) (*binding
 	if p.o.Engine != Portable {
 		b.h2 = h2proxy.New(h2proxy.Options{
 			Plane: p.plane, Name: name, Log: p.o.Log, Edge: edge, Listener: b.listener, Upstreams: p.ups, Portable: b,
-			Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
+			Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.heads(name).Bytes,
 		})
 		b.fast = fast.New(fast.Options{
 			Plane: p.plane, Name: name, Log: p.o.Log, Listener: b.listener, Dial: p.o.Dial, Portable: b, HTTP2: b.serveHTTP2, Loops: &p.loops,
-			Elsewhere: b.standIn, Refresh: b.refreshes, Mirror: b.mirrorFast, Enter: b.enterTunnel, Leave: b.leaveTunnel, Head: head, Idle: p.o.Idle, Stall: p.o.Stall, MaxHead: p.o.MaxHead,
+			Elsewhere: b.standIn, Refresh: b.refreshes, Mirror: b.mirrorFast, Enter: b.enterTunnel, Leave: b.leaveTunnel, Head: head, Idle: p.o.Idle, Stall: p.o.Stall, Heads: func() snapshot.Heads { return p.heads(name) },
 		})
 	}
 

@@ -10,8 +10,8 @@
 // Listeners are made by Bind (on the node's loopback) and by Run (those of the
 // snapshot that have an address: the gateway's). Call sends a request from inside Stoa.
 //
-// Two engines carry requests: package fast does HTTP/1.1, and the portable one, which is
-// here, the rest, or all of it (Options.Engine). It stands on net/http: its server reads
+// Two engines carry requests: our own (package fast for HTTP/1.1, h2proxy for HTTP/2), and the
+// portable one, which is here, for what is rare, or all of it (Options.Engine). It stands on net/http: its server reads
 // requests, its transport (one per endpoint) sends them. It is the oracle of the other; both
 // pass the suite in proxytest.
 //
@@ -80,8 +80,8 @@ type Options struct {
 	// not answer, why, and what its operator can do. It is for development.
 	Candid bool
 
-	// Engine carries HTTP/1.1: "" for Stoa's own (package fast), or Portable for net/http.
-	// HTTP/2 is net/http's in both.
+	// Engine carries HTTP/1.1 and HTTP/2: "" for Stoa's own (packages fast and h2proxy), or
+	// Portable for net/http.
 	Engine Engine
 
 	Keys string // folder for the keys of the development CA and of ACME; "" keeps none: only files serve TLS
@@ -93,7 +93,7 @@ type Options struct {
 	Idle      time.Duration // a kept connection of a caller; 0: 75 s
 	Stall     time.Duration // an outside caller that takes nothing of its answer; 0: 60 s
 	Drain     time.Duration // for requests in flight when a listener is released; 0: 10 s
-	MaxHead   int           // bytes of a request's head; 0: 64 KiB
+	MaxHead   int           // bytes of a request's head; 0: as its listener says (snapshot.Heads)
 	MaxHeld   int           // calls that wait for one upstream; 0: 1,024
 	MaxTunnel int           // TCP and upgraded connections of one listener; 0: 4,096
 }
@@ -113,7 +113,6 @@ func (o *Options) defaults() {
 	o.Idle = cmp.Or(o.Idle, 75*time.Second)
 	o.Stall = cmp.Or(o.Stall, 60*time.Second)
 	o.Drain = cmp.Or(o.Drain, 10*time.Second)
-	o.MaxHead = cmp.Or(o.MaxHead, 64<<10)
 	o.MaxTunnel = cmp.Or(o.MaxTunnel, 4096)
 }
 

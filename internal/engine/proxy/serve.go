@@ -93,6 +93,9 @@ func (b *binding) serve(w http.ResponseWriter, r *http.Request, x *exchange) *fl
 	if bad != "" {
 		return &flow.Refusal{Reason: hop.BadRequest, Status: 400, Text: "Connection names " + bad}
 	}
+	if f := l.Fits(len(r.RequestURI), linesOf(r.Header)+1); f != nil { // Host is not among them
+		return f
+	}
 	var hit route.Hit
 	if f := x.Find(l, &hit); f != nil {
 		return f

@@ -122,6 +122,37 @@ func testProtocol(t *testing.T, open func(proxy.Options) Engine) {
 			t.Errorf("%.80q, want 431", got)
 		}
 	})
+	t.Run("a head from outside has less room, or what is declared", func(t *testing.T) {
+		head := func(fields int, size int) string {
+			return strings.Repeat("Y: y\r\n", fields) + "X: " + strings.Repeat("x", size) + "\r\n"
+		}
+		for _, c := range []struct {
+			heads              snapshot.Heads
+			lines              string
+			target, mesh, edge int
+		}{
+			{snapshot.Heads{}, head(0, 12<<10), 10, 200, 200},
+			{snapshot.Heads{}, head(0, 24<<10), 10, 200, 431},
+			{snapshot.Heads{Bytes: 32 << 10}, head(0, 24<<10), 10, 200, 200},
+			{snapshot.Heads{}, head(120, 10), 10, 431, 431},
+			{snapshot.Heads{Fields: 200}, head(120, 10), 10, 431, 200},
+			{snapshot.Heads{}, head(0, 10), 10 << 10, 414, 414},
+			{snapshot.Heads{Target: 12 << 10}, head(0, 10), 10 << 10, 414, 200},
+		} {
+			b := newBench(t, open, func(s *snapshot.Snapshot) {
+				l := s.Listeners["gateway"]
+				l.Heads = c.heads
+				s.Listeners["gateway"] = l
+			})
+			b.serve(func(w http.ResponseWriter, r *http.Request) {})
+			for addr, want := range map[string]int{b.mesh: c.mesh, b.edge: c.edge} {
+				got := raw(t, addr, "GET /"+strings.Repeat("a", c.target)+" HTTP/1.1\r\nHost: svc\r\nConnection: close\r\n"+c.lines+"\r\n")
+				if statusOf(got) != want {
+					t.Errorf("%+v at %s, target %d: %.60q, want %d", c.heads, addr, c.target, got, want)
+				}
+			}
+		}
+	})
 	t.Run("the rule's time runs out", func(t *testing.T) {
 		b := newBench(t, open, func(s *snapshot.Snapshot) { s.Listeners["web>svc"].Routes[0].Timeout = 50 * time.Millisecond })
 		seen := make(chan struct{})
