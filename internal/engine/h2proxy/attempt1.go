@@ -23,7 +23,7 @@ func (w *work) attempt1(e *flow.Endpoint, safe bool) (again bool, f *flow.Refusa
 	}
 	var uc *upConn
 	if !x.Fresh {
-		uc = ways.h1.get(time.Now(), !safe)
+		uc = ways.h1.get(time.Now())
 	}
 	if uc == nil {
 		if uc, f, again = w.dial(ways); uc == nil {
@@ -54,7 +54,7 @@ func (w *work) dial(ways *ways) (uc *upConn, f *flow.Refusal, again bool) {
 		if uc.keep == 0 {
 			uc.keep = 1 << 60
 		}
-		uc.cut = func() { nc.SetReadDeadline(longAgo) }
+		uc.cut = func() { nc.SetDeadline(longAgo) }
 		return uc, nil, false
 	}
 	pause, f := x.Failed(flow.Attempt{Failure: flow.Dial, Untouched: !w.body.gone, Err: err})
@@ -81,13 +81,15 @@ func (a *attempt) run(pool *idle, e *flow.Endpoint) (again bool, f *flow.Refusal
 	w.ur, w.uw = 0, 0
 	w.resp.Reset()
 	a.head()
-	uc.nc.SetWriteDeadline(time.Time{})
+	w.s.Interrupt(uc.cut)
+	if len(w.out) > maxKept { // less has room in the socket, which has nothing to send
+		uc.nc.SetWriteDeadline(x.TryDeadline())
+	}
 	_, err := uc.nc.Write(w.out)
 	if err == nil {
 		if !a.whole {
 			a.up = w.startUpload(uc)
 		}
-		w.s.Interrupt(uc.cut)
 		err = a.answerHead()
 	}
 	if err != nil {
@@ -138,6 +140,12 @@ func (a *attempt) untouched() bool {
 func (a *attempt) end(reusable bool) bool {
 	w := a.w
 	w.s.Interrupt(nil)
+	if w.s.Err() != nil { // uc was cut
+		reusable = false
+	}
+	if len(w.out) > maxKept && reusable {
+		a.uc.nc.SetWriteDeadline(time.Time{})
+	}
 	if a.up != nil {
 		if !a.up.stop() {
 			reusable = false

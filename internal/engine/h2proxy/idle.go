@@ -53,9 +53,9 @@ const (
 	sweepGap = 5 * time.Second
 )
 
-// get gives a connection, or nil. sure asks for one that is known to be open: for a request
-// that must not be sent twice.
-func (p *idle) get(now time.Time, sure bool) *upConn {
+// get gives a connection, or nil. Each is looked at first: bytes that nobody asked for would be
+// taken for the answer of whoever asks next.
+func (p *idle) get(now time.Time) *upConn {
 	for {
 		p.mu.Lock()
 		n := len(p.conns)
@@ -67,8 +67,7 @@ func (p *idle) get(now time.Time, sure bool) *upConn {
 		p.conns[n-1] = nil
 		p.conns = p.conns[:n-1]
 		p.mu.Unlock()
-		rested := now.Sub(c.since)
-		if rested < min(c.keep, p.keep) && (!sure && rested < time.Second || c.open()) {
+		if now.Sub(c.since) < min(c.keep, p.keep) && c.open() {
 			return c
 		}
 		c.nc.Close()
