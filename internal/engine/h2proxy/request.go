@@ -144,31 +144,22 @@ func (w *work) find() *flow.Refusal {
 		return f
 	}
 	w.x.At(l)
-	parent, bad := w.look()
+	parent, bad := w.look(l)
 	w.span, w.own = w.x.Trace(parent, l.Edge() && l.NewTrace)
 	if bad != nil {
 		return bad
 	}
-	if f := l.Fits(len(w.s.Head.Path), w.s.Head.Len()-w.s.Head.First); f != nil {
-		return f
-	}
 	return w.x.Find(l, &w.hit)
 }
 
-// The bounds of a request's head, as for HTTP/1.1; of its bytes see Options.MaxHead.
-const (
-	maxFields = 100
-	maxTarget = 8 << 10
-)
-
-// look finds the caller's trace, and what the HTTP/1.1 that a service may speak has no room for.
-func (w *work) look() (parent string, f *flow.Refusal) {
+// look finds the caller's trace, and refuses what HTTP/1.1 refuses: a service may speak that.
+func (w *work) look(l *flow.Listener) (parent string, f *flow.Refusal) {
 	h := w.s.Head
-	if h.Over() || h.Len()-h.First > maxFields {
+	if h.Over() {
 		return "", &flow.Refusal{Reason: hop.BadRequest, Status: 431, Text: "the head of the request is too large"}
 	}
-	if len(h.Path) > maxTarget {
-		return "", &flow.Refusal{Reason: hop.BadRequest, Status: 414, Text: "the target of the request is too long"}
+	if f := l.Fits(len(h.Path), h.Len()-h.First+1); f != nil { // with the host, which is no field here
+		return "", f
 	}
 	for _, c := range h.Path {
 		if c == '#' || c >= 0x80 {
