@@ -6,7 +6,8 @@ package h2
 //	resets   streams that the caller resets before they are over (rapid reset, CVE-2023-44487),
 //	         and those that it makes us reset (MadeYouReset, CVE-2025-8671)
 //	junk     empty DATA, PRIORITY, PING, SETTINGS, small windows, unknown frames; a frame that brings
-//	         something makes good for two
+//	         something makes good for two, and windows and pings are free up to four for each DATA
+//	         that we sent, and one for each KiB in it: so often some clients say what they took
 //
 // Besides: a head of too many parts or bytes (CVE-2024-27316), too much memory for fields, and
 // answers to control frames that the peer does not read (maxControl).
@@ -15,6 +16,7 @@ const (
 	junkRate   = 100
 	maxParts   = 32 // CONTINUATION frames of one head
 	settingsOf = 10 // junk frames that one of SETTINGS counts as
+	maxGiven   = 1 << 20
 )
 
 // bucket counts what leaks away with time.
@@ -63,6 +65,20 @@ func (c *conn) useless(n float64) error {
 		return &connError{EnhanceYourCalm, "too many frames that bring nothing"}
 	}
 	return nil
+}
+
+// answering takes one of the frames that may answer what we sent; else it is useless.
+func (c *conn) answering() error {
+	c.mu.Lock()
+	given := c.given > 0
+	if given {
+		c.given--
+	}
+	c.mu.Unlock()
+	if given {
+		return nil
+	}
+	return c.useless(1)
 }
 
 // provoked counts a reset; it is of the reader.

@@ -232,6 +232,38 @@ func TestPingsBesideDataAreNoFlood(t *testing.T) {
 	}
 }
 
+// Nor is who says often what it took of an answer.
+func TestWindowsAndPingsForAnswersAreNoFlood(t *testing.T) {
+	_, addr := serve(t, Config{}, func(s *Stream) {
+		defer s.Close()
+		s.SendHead([]Field{{Name: b(":status"), Value: b("200")}}, false)
+		for body := make([]byte, 20<<20); ; s.Waker().Wait() {
+			n, err := s.Send(body, true)
+			if body = body[n:]; err != nil || len(body) == 0 {
+				return
+			}
+		}
+	})
+	p := caller(t, addr)
+	p.open(1, true)
+	for got := 0; got < 20<<20; {
+		f := p.until(func(f http2.Frame) bool {
+			return f.Header().Type == http2.FrameData || f.Header().Type == http2.FrameGoAway
+		})
+		d, ok := f.(*http2.DataFrame)
+		if !ok {
+			t.Fatalf("%v after %d bytes", f, got)
+		}
+		n := len(d.Data())
+		got += n
+		p.fr.WritePing(false, [8]byte{})
+		for ; n > 0; n -= 4096 {
+			p.fr.WriteWindowUpdate(0, uint32(min(n, 4096)))
+			p.fr.WriteWindowUpdate(1, uint32(min(n, 4096)))
+		}
+	}
+}
+
 // A stream keeps its place until its handler has ended, whoever has reset it.
 func TestPlacesAreHeldByHandlers(t *testing.T) {
 	addr, running, release := held(t, Config{Streams: 4, Resets: 1000})

@@ -43,6 +43,7 @@ type conn struct {
 	blocked  []*Stream // that wait for window or buffer
 	ended    past
 	control  int // bytes of out that answer frames of the peer
+	given    int // frames that answer what we sent: windows and pings, see abuse.go
 	sendWin  int64
 	recvWin  int64
 	debt     int // taken of recvWin, not given back yet

@@ -419,7 +419,7 @@ func (c *conn) ping(id uint32, flags byte, p []byte) error {
 			c.lastLocked()
 		}
 		c.mu.Unlock()
-		return nil
+		return c.useless(1)
 	}
 	c.out = append(appendFrame(c.out, 8, framePing, flagAck, 0), p...)
 	c.flushLocked()
@@ -428,7 +428,7 @@ func (c *conn) ping(id uint32, flags byte, p []byte) error {
 	if err != nil {
 		return err
 	}
-	return c.useless(1)
+	return c.answering()
 }
 
 // pingDrain is asked between the two GOAWAYs of a server that ends: what was on its way before
@@ -469,7 +469,7 @@ func (c *conn) window(id uint32, p []byte) error {
 		return errFrameSize
 	}
 	n := int64(binary.BigEndian.Uint32(p) & maxWindow)
-	if err := c.useless(1); err != nil {
+	if err := c.answering(); err != nil {
 		return err
 	}
 	if n == 0 {

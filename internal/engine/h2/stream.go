@@ -269,6 +269,7 @@ func (s *Stream) Send(p []byte, end bool) (n int, err error) {
 		}
 		c.out = append(appendFrame(c.out, k, frameData, flags, s.id), p[n:n+k]...)
 		n += k
+		c.given = min(c.given+4+k/1024, maxGiven)
 		s.sendWin -= int64(k)
 		c.sendWin -= int64(k)
 		s.starved = 0
