@@ -2,6 +2,7 @@
 package nearest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -22,6 +23,9 @@ func To(name string, candidates []string) string {
 			continue
 		}
 		d := distance(strings.ToLower(name), strings.ToLower(c))
+		if singular(name) == singular(c) {
+			d = min(d, 1)
+		}
 		if bound := max(1, max(len(name), len(c))/3); d > bound {
 			continue
 		}
@@ -30,6 +34,16 @@ func To(name string, candidates []string) string {
 		}
 	}
 	return best
+}
+
+// singular gives a name without the ending of its plural, in lower case: that is one edit,
+// whatever its spelling.
+func singular(name string) string {
+	name = strings.ToLower(name)
+	if stem, ok := strings.CutSuffix(name, "ies"); ok {
+		return stem + "y"
+	}
+	return strings.TrimSuffix(name, "s")
 }
 
 // Hint gives a sentence that offers the nearest candidate, or lists the valid ones; "" if there are none.
@@ -43,7 +57,7 @@ func Hint(name string, candidates []string) string {
 	case len(candidates) > maxShown:
 		c := slices.Clone(candidates)
 		slices.Sort(c)
-		return "valid are " + strings.Join(c[:maxShown], ", ") + ", ..."
+		return fmt.Sprintf("valid are %s and %d more", strings.Join(c[:maxShown], ", "), len(c)-maxShown)
 	}
 	return "valid: " + strings.Join(candidates, ", ")
 }
@@ -62,7 +76,7 @@ func Sentence(name string, candidates []string) string {
 	case len(c) == 1:
 		return "There is " + c[0] + "."
 	case len(c) > maxShown:
-		return "There are " + strings.Join(c[:maxShown], ", ") + ", ..."
+		return fmt.Sprintf("There are %s and %d more.", strings.Join(c[:maxShown], ", "), len(c)-maxShown)
 	}
 	return "There are " + strings.Join(c, ", ") + "."
 }

@@ -9,6 +9,7 @@ func TestTo(t *testing.T) {
 		{"Orders", "orders"},
 		{"order", "orders"},
 		{"crt", "cart"},
+		{"inventories", "inventory"}, // a plural
 		{"shipping", ""},
 		{"", ""},
 		{"x", ""},
@@ -36,7 +37,7 @@ func TestHint(t *testing.T) {
 		{"prot", []string{"port", "env"}, "did you mean port?"},
 		{"zzzzzz", []string{"port", "env"}, "valid: port, env"},
 		{"zzzzzz", nil, ""},
-		{"zzzzzz", many, "valid are a, b, c, d, e, f, g, h, i, j, k, l, ..."},
+		{"zzzzzz", many, "valid are a, b, c, d, e, f, g, h, i, j, k, l and 1 more"},
 	} {
 		if got := Hint(c.name, c.candidates); got != c.want {
 			t.Errorf("Hint(%q, %v) = %q, want %q", c.name, c.candidates, got, c.want)
