@@ -34,7 +34,7 @@ type Retry struct {
 	Attempts int `json:"attempts,omitempty" example:"3" default:"2"`
 	// PerTry is the time for one attempt. Undeclared: what is left of the timeout. All attempts
 	// must fit into the timeout; below the slowest good answers it turns slowness into load.
-	PerTry Duration `json:"perTry,omitempty" example:"100ms"`
+	PerTry Duration `json:"perTry,omitempty" example:"100ms" zero:"no"`
 	// On are the failures after which it is repeated, of connect, reset, timeout, 502, 503, 504,
 	// 429, unavailable and resource-exhausted (the last two of gRPC). Undeclared: all of them.
 	On []string `json:"on,omitempty" example:"[connect, reset, 503]"`
@@ -140,7 +140,7 @@ type Quota struct {
 	// Rate is what may pass in the long run: requests per s, m, h or d.
 	Rate string `json:"rate,omitempty" example:"50/s"`
 	// Burst is what may pass at one moment after a rest. Undeclared: the number of rate.
-	Burst int `json:"burst,omitempty" example:"100"`
+	Burst int `json:"burst,omitempty" example:"100" zero:"no"`
 	// Per says who has a quota of their own: client (each address), header:NAME or cookie:NAME (each
 	// value; something before must refuse unknown ones, as a caller can invent them). Undeclared: all share one.
 	Per string `json:"per,omitempty" example:"client"`

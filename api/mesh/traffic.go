@@ -44,7 +44,7 @@ type Outliers struct {
 	// Consecutive is how many answers in a row must be failures (5xx); -1: never.
 	Consecutive int `json:"consecutive,omitempty" example:"3" default:"5"`
 	// Gateway is the same for 502, 503 and 504 alone. Undeclared: no such rule.
-	Gateway int `json:"gateway,omitempty" example:"3"`
+	Gateway int `json:"gateway,omitempty" example:"3" zero:"no"`
 	// Local is how many calls in a row must get no answer at all; -1: never.
 	Local int `json:"local,omitempty" example:"3" default:"5"`
 	// Sweep is the time between two looks at the rates of success, 1s to 1h.
@@ -54,7 +54,7 @@ type Outliers struct {
 	// Cap is the longest, base to 24h.
 	Cap core.Duration `json:"cap,omitempty" example:"2m" default:"5m"`
 	// MaxShare is the percentage of instances that may be left alone at a time. Undeclared: a third, at least one, never the last.
-	MaxShare int `json:"maxShare,omitempty" example:"50"`
+	MaxShare int `json:"maxShare,omitempty" example:"50" zero:"no"`
 	// MinHosts is how many instances there must be for their rates to be compared; -1: they are not.
 	MinHosts int `json:"minHosts,omitempty" example:"3" default:"5"`
 	// MinRequests is how many calls an instance must have had since the last look.
@@ -62,7 +62,7 @@ type Outliers struct {
 	// Stdev is how many standard deviations below the mean are too bad.
 	Stdev float64 `json:"stdev,omitempty" example:"2.5" default:"1.9"`
 	// FailurePercent is the percentage of failures that is too bad, whatever the others do. Undeclared: no such rule.
-	FailurePercent int `json:"failurePercent,omitempty" example:"80"`
+	FailurePercent int `json:"failurePercent,omitempty" example:"80" zero:"no"`
 }
 
 // Breaker says when calls are refused at once.
@@ -80,17 +80,17 @@ type Breaker struct {
 	// OpenMax is the longest, at most 1h.
 	OpenMax core.Duration `json:"openMax,omitempty" example:"5m" default:"1m"`
 	// Slow is the time from which a call that succeeded counts as failed. Undeclared: never.
-	Slow core.Duration `json:"slow,omitempty" example:"5s"`
+	Slow core.Duration `json:"slow,omitempty" example:"5s" zero:"no"`
 }
 
 // Concurrency bounds how many calls are at the service at one time.
 type Concurrency struct {
 	// Max is a hard bound over all instances, the bulkhead. Undeclared: none but the adaptive one.
-	Max int `json:"max,omitempty" example:"64"`
+	Max int `json:"max,omitempty" example:"64" zero:"no"`
 	// Queue is how many may wait for their turn, at most 10000; -1: none. Undeclared: as many as may be at the service.
-	Queue int `json:"queue,omitempty" example:"100"`
+	Queue int `json:"queue,omitempty" example:"100" zero:"no"`
 	// Wait is how long one may wait, at most 1m. Undeclared: a tenth of the time that is left of its timeout.
-	Wait core.Duration `json:"wait,omitempty" example:"50ms"`
+	Wait core.Duration `json:"wait,omitempty" example:"50ms" zero:"no"`
 	// Adaptive is off, or undeclared: the bound follows how long answers take.
 	Adaptive string `json:"adaptive,omitempty" enum:"off" example:"off"`
 	// MinLimit bounds the adaptive bound from below.

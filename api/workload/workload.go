@@ -37,13 +37,13 @@ const (
 
 // Listen is one port on which a service is called.
 type Listen struct {
+	// Env is the variable in which the service finds the port to listen on. Needed, unless port says which it is.
+	Env string `json:"env,omitempty" example:"PORT"`
 	// Name tells several ports of a service apart; the first needs none.
 	Name string `json:"name,omitempty" example:"grpc"`
-	// Env is the variable in which the service finds the port to listen on.
-	Env string `json:"env,omitempty" example:"PORT"`
 	// Protocol is what is spoken on the port.
 	Protocol string `json:"protocol,omitempty" enum:"http,h2c,tcp" example:"h2c"`
-	// Port is a port that cannot be chosen. It implies one instance, which is stopped before its successor starts.
+	// Port is a port that cannot be chosen, instead of env. It implies one instance, which is stopped before its successor starts.
 	Port int `json:"port,omitempty" example:"9090"`
 }
 

@@ -1,7 +1,9 @@
 package blueprint
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,6 +15,7 @@ import (
 
 	api "stoa/api/blueprint"
 	"stoa/api/fault"
+	"stoa/internal/ground/nearest"
 	"stoa/internal/kernel/fielddocs"
 	"stoa/internal/kernel/host"
 	"stoa/internal/kernel/shape"
@@ -44,35 +47,109 @@ func Explain(cat *host.Catalog, field string) (api.Explanation, error) {
 		for _, k := range cat.Kinds {
 			names = append(names, strings.ToLower(k.Name))
 		}
-		if whole := inKinds(cat, steps[0]); len(whole) > 0 {
+		if whole := meant(cat, steps[0]); len(whole) > 0 && nearest.To(steps[0], names) == "" {
 			return api.Explanation{}, &fault.Error{Op: "blueprint.explain", Subject: field, Kind: fault.NotFound,
-				Err: fmt.Errorf("a field is named with its kind"), Hint: "Did you mean " + strings.Join(whole, " or ") + "?"}
+				Err: fmt.Errorf("a field is named with its kind"), Hint: "Did you mean " + oneOf(whole) + "?"}
 		}
-		return api.Explanation{}, miss(field, "kind", steps[0], append(names, slices.Sorted(maps.Keys(rules))...), names)
+		rule := slices.Sorted(maps.Keys(rules))
+		err := miss(field, "kind", steps[0], append(names, rule...), names)
+		if hint := fault.HintOf(err); strings.HasPrefix(hint, "valid") {
+			return api.Explanation{}, &fault.Error{Op: "blueprint.explain", Subject: field, Kind: fault.NotFound, Err: errors.Unwrap(err),
+				Hint: "Kinds are " + strings.Join(names, ", ") + "; rules are " + strings.Join(rule, ", ") + ". Fields follow a kind, as in service.uses.timeout."}
+		}
+		return api.Explanation{}, err
 	}
 	e := explainer{cat: cat, shapes: shapesOf(cat), kind: kind}
 	return e.document(strings.ToLower(kind.Name), steps[1:])
 }
 
-// inKinds gives the fields of that name of all kinds, each with its kind: "service.health".
-func inKinds(cat *host.Catalog, name string) []string {
-	var out []string
-	shapes := shapesOf(cat)
-	for _, k := range cat.Kinds {
-		fields := envelope(k.Name)
-		for _, s := range cat.SectionsOf(k.Name) {
-			if s.Name == "" {
-				fields = append(fields, shapes.of(s).FieldNames()...)
+// otherwise are words of the field that people ask for, and what the blueprint says for them.
+var otherwise = map[string]string{
+	"deadline": "timeout", "deadlines": "timeout", "circuit": "breaker", "circuitbreaker": "breaker", "circuit-breaker": "breaker", "bulkhead": "concurrency",
+	"hedging": "hedge", "canary": "split", "weight": "split", "ratelimiting": "rateLimit", "rate-limit": "rateLimit", "shedding": "priority",
+	"loadbalancing": "balance", "load-balancing": "balance", "lb": "balance", "certificates": "tls", "certificate": "tls", "port": "listen", "route": "expose", "routes": "expose",
+}
+
+// meant gives the fields that may be meant by a name that is no kind: those of the name, each
+// with its kind and what it is in ("service.traffic.breaker"), or of the nearest.
+func meant(cat *host.Catalog, name string) []string {
+	if out := inKinds(cat, name); len(out) > 0 {
+		return out
+	}
+	if other := otherwise[strings.ToLower(name)]; other != "" {
+		return inKinds(cat, other)
+	}
+	names := map[string]bool{}
+	eachField(cat, func(path []string) { names[path[len(path)-1]] = true })
+	if near := nearest.To(name, append(slices.Sorted(maps.Keys(names)), slices.Sorted(maps.Keys(rules))...)); names[near] {
+		return inKinds(cat, near)
+	}
+	return nil
+}
+
+// inKinds gives where there are fields of that name, those nearest to the top of a document first.
+func inKinds(cat *host.Catalog, name string) (out []string) {
+	depths := map[string]int{}
+	eachField(cat, func(path []string) {
+		if strings.EqualFold(path[len(path)-1], name) {
+			whole := strings.Join(path, ".")
+			depths[whole] = len(path)
+			if len(path) > 1 && path[1] == "defaults" { // for what is said elsewhere
+				depths[whole]++
 			}
-			fields = append(fields, s.Name)
+			out = append(out, whole)
 		}
-		for _, f := range fields {
-			if f != "" && strings.EqualFold(f, name) {
-				out = append(out, strings.ToLower(k.Name)+"."+f)
-			}
+	})
+	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(depths[a], depths[b]) })
+	return slices.Compact(out)
+}
+
+// maxNested is how deep fields are looked for by their name alone: service.expose.retry.on.
+const maxNested = 4
+
+// eachField calls f with the path of every field of all kinds, the outer before the inner.
+func eachField(cat *host.Catalog, f func(path []string)) {
+	shapes := shapesOf(cat)
+	var walk func(path []string, sh *shape.Shape)
+	walk = func(path []string, sh *shape.Shape) {
+		for sh != nil && (sh.Kind == shape.List || sh.Kind == shape.Map) {
+			sh = sh.Elem
+		}
+		if sh == nil || sh.Kind != shape.Object || len(path) >= maxNested {
+			return
+		}
+		for _, field := range sh.Fields {
+			at := append(slices.Clone(path), field.Name)
+			f(at)
+			walk(at, field.Shape)
 		}
 	}
-	return out
+	for _, k := range cat.Kinds {
+		kind := strings.ToLower(k.Name)
+		for _, name := range envelope(k.Name) {
+			f([]string{kind, name})
+		}
+		for _, s := range cat.SectionsOf(k.Name) {
+			at := []string{kind}
+			if s.Name != "" {
+				at = append(at, s.Name)
+				f(at)
+			}
+			walk(at, shapes.of(s))
+		}
+	}
+}
+
+// maxMeant is how many fields one hint offers.
+const maxMeant = 6
+
+// oneOf gives "a, b or c".
+func oneOf(names []string) string {
+	names = names[:min(len(names), maxMeant)]
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
 }
 
 // miss is the answer to a name that is not there.
@@ -155,11 +232,12 @@ func inside(x api.Explanation, sh *shape.Shape, enum []string, def reflect.Value
 		if x.Example == "" {
 			x.Example = example(sh, enum, 0)
 		}
+		several := sh.Kind == shape.List || sh.Kind == shape.Map
 		for sh.Kind == shape.List || sh.Kind == shape.Map {
 			sh = sh.Elem
 		}
 		if sh.Shorthand != "" {
-			x.Help = strings.TrimSpace(x.Help + "\n\nA text is short for {" + sh.Shorthand + ": ...}.")
+			x.Help = strings.TrimSpace(x.Help + "\n\n" + shorthand(sh, several))
 		}
 		x.Fields = items(sh)
 		return x, nil
@@ -197,6 +275,21 @@ func inside(x api.Explanation, sh *shape.Shape, enum []string, def reflect.Value
 		return inside(next, f.Shape, f.Enum, def, steps[1:])
 	}
 	return x, miss(x.Path+"."+steps[0], "field", steps[0], nil, nil)
+}
+
+// shorthand says what may be written instead of a mapping; several says that there is a
+// list or mapping of such.
+func shorthand(sh *shape.Shape, several bool) string {
+	f, _ := sh.Field(sh.Shorthand)
+	what := capital(f.Shape.String())
+	if f.Shape.Kind == shape.Text {
+		what = "A text"
+	}
+	in := ""
+	if several {
+		in = " in it"
+	}
+	return fmt.Sprintf("%s%s is short for {%s: ...}.", what, in, sh.Shorthand)
 }
 
 // items gives the fields of an object.

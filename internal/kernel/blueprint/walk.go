@@ -45,7 +45,8 @@ func (w *walker) value(n *yaml.Node, s *shape.Shape, wt want, path string) (v an
 	}
 	if s.Kind == shape.Object && s.Shorthand != "" && n.Kind != yaml.MappingNode && !w.json {
 		f, _ := s.Field(s.Shorthand)
-		if n.Kind != yaml.ScalarNode || kindOf(n) != scalarNull {
+		several := f.Shape.Kind == shape.List || f.Shape.Kind == shape.Map
+		if n.Kind != yaml.ScalarNode || kindOf(n) != scalarNull && !several {
 			v, ok := w.value(n, f.Shape, want{enum: f.Enum, example: f.Example}, path)
 			if !ok {
 				return nil, false
@@ -106,7 +107,12 @@ func (w *walker) object(n *yaml.Node, s *shape.Shape, wt want, path string) map[
 		}
 		meant[f.Name] = true
 		w.mark(k, val, at)
-		if v, ok := w.value(val, f.Shape, want{enum: f.Enum, example: f.Example}, at); ok {
+		v, ok := w.value(val, f.Shape, want{enum: f.Enum, example: f.Example}, at)
+		switch {
+		case !ok:
+		case f.NoZero && isZero(v):
+			w.zero(val, f, at)
+		default:
 			out[f.Name] = v
 		}
 	}
@@ -122,6 +128,30 @@ func (w *walker) object(n *yaml.Node, s *shape.Shape, wt want, path string) map[
 		}
 	}
 	return out
+}
+
+// isZero says whether a value that was read is a zero: a number, or a duration.
+func isZero(v any) bool {
+	switch v := v.(type) {
+	case int64:
+		return v == 0
+	case uint64:
+		return v == 0
+	case float64:
+		return v == 0
+	case string:
+		return v == "0s"
+	}
+	return false
+}
+
+// zero refuses a zero that would be taken for nothing written.
+func (w *walker) zero(n *yaml.Node, f shape.Field, path string) {
+	hint := "leave it out, or write the value that you mean"
+	if f.Default != "" {
+		hint = "leave it out for " + f.Default + ", or write the value that you mean"
+	}
+	w.report(n, path, RuleValue, cut(n.Value)+" would be taken for nothing written", hint)
 }
 
 // unknown reports a name that is not valid, and gives the one that was probably meant, or "".
@@ -190,6 +220,8 @@ func (w *walker) wrong(n *yaml.Node, s *shape.Shape, wt want, path string) (any,
 		hint = "its fields are " + strings.Join(s.FieldNames(), ", ")
 		if i := slices.IndexFunc(s.Fields, func(f shape.Field) bool { return f.Required && f.Shape.Kind == shape.String }); i >= 0 {
 			hint = fmt.Sprintf("write {%s: %s}", s.Fields[i].Name, cut(n.Value))
+		} else if wt.example != "" {
+			hint = "as in " + wt.example
 		}
 	case wt.example != "":
 		hint = "as in " + wt.example
@@ -212,7 +244,7 @@ func (w *walker) scalar(n *yaml.Node, s *shape.Shape, wt want, path string) (any
 	switch s.Kind {
 	case shape.String:
 		if is != scalarText && (w.json || !wt.inside) {
-			w.report(n, path, RuleType, fmt.Sprintf("want a text, not %s", describe(n)), fmt.Sprintf("write %q in quotes", n.Value))
+			w.report(n, path, RuleType, fmt.Sprintf("want a text, not %s", describe(n)), quote(n, wt))
 			return nil, false
 		}
 		if wt.enum != nil && !slices.Contains(wt.enum, n.Value) {
@@ -258,6 +290,18 @@ func (w *walker) scalar(n *yaml.Node, s *shape.Shape, wt want, path string) (any
 		return nil, false
 	}
 	return v, true
+}
+
+// quote says what to write where a text is wanted and n looks like none: what is valid, as an
+// example has it, or else the same in quotes.
+func quote(n *yaml.Node, wt want) string {
+	switch {
+	case wt.enum != nil:
+		return "valid: " + strings.Join(wt.enum, ", ")
+	case wt.example != "":
+		return "as in " + wt.example
+	}
+	return fmt.Sprintf("write %q in quotes", n.Value)
 }
 
 // any reads a value of any type.

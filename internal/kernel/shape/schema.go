@@ -135,6 +135,12 @@ func (s *Schemas) object(sh *Shape) map[string]any {
 // Field gives the schema of a field, described.
 func (s *Schemas) Field(f Field) map[string]any {
 	m := s.schema(f.Shape, f.Enum, false)
+	if s.Written && f.NoZero {
+		m["not"] = map[string]any{"const": 0}
+		if f.Shape.Kind == Text {
+			m["not"] = map[string]any{"pattern": "^0+(ns|us|ms|s|m|h|d)?$"}
+		}
+	}
 	if s.Doc != nil {
 		describe(m, s.Doc(f.Struct, f.GoName))
 	}

@@ -20,6 +20,8 @@
 //	required:"true"    must be written
 //	example:"300ms"    shown by explain and in schemas
 //	default:"2s"       what absent means, for readers; the section's Default is what counts
+//	zero:"no"          a written zero would read as absent: it is refused, as is that of any number or
+//	                   duration, unless it is a pointer, with a default
 //
 // # One form each
 //
@@ -80,6 +82,7 @@ type Field struct {
 	Example  string       //
 	Default  string       // of the tag, for readers
 	Optional bool         // json omitempty or omitzero
+	NoZero   bool         // a zero that is written cannot be told from an absent one
 	Struct   reflect.Type // struct that declares it, which may be an embedded one
 	GoName   string       // its name there
 	Index    []int        // from the outer struct, for reflect.Value.FieldByIndex
@@ -192,6 +195,10 @@ func (s *Shape) addFields(t reflect.Type, index []int, seen map[reflect.Type]*Sh
 		}
 		if e := f.Tag.Get("enum"); e != "" {
 			field.Enum = strings.Split(e, ",")
+		}
+		switch field.Shape.Kind {
+		case Text, Int, Uint, Float:
+			field.NoZero = f.Type.Kind() != reflect.Pointer && field.Optional && (field.Default != "" || f.Tag.Get("zero") == "no")
 		}
 		s.Fields = append(s.Fields, field)
 	}
