@@ -86,6 +86,7 @@ type Breaker struct {
 
 	refused atomic.Uint64
 	opened  atomic.Uint64
+	told    atomic.Uint64 // of opened
 
 	mu     sync.Mutex
 	since  int64    // when the phase began; guarded by mu, as all below
@@ -132,6 +133,19 @@ func (b *Breaker) Allow(now int64) (p Pass, wait time.Duration, ok bool) {
 		return Pass{}, b.wait(Phase(w&3), until-now), false
 	}
 	return b.try(now)
+}
+
+// Openings gives how often b has opened since it was last asked.
+func (b *Breaker) Openings() uint64 {
+	for {
+		told, n := b.told.Load(), b.opened.Load()
+		if n <= told {
+			return 0
+		}
+		if b.told.CompareAndSwap(told, n) {
+			return n - told
+		}
+	}
 }
 
 // Blocked says whether the breaker has left the phase in which it gave p, which a call

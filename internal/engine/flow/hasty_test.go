@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,17 +11,22 @@ import (
 	"stoa/internal/engine/retry"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
+	"stoa/internal/ground/meter"
 )
 
 // planeOf has a listener for each policy, all of which lead to u.
-func planeOf(t testing.TB, policies map[string]snapshot.Policy) *Plane {
+func planeOf(t testing.TB, policies map[string]snapshot.Policy, meters ...*meter.Registry) *Plane {
 	t.Helper()
 	s := &snapshot.Snapshot{Listeners: map[string]snapshot.Listener{}, Policies: policies,
 		Upstreams: map[string]snapshot.Upstream{"u": {Protocol: snapshot.HTTP1, Breaker: breaker.Config{Least: 10}}}}
 	for name := range policies {
 		s.Listeners[name] = snapshot.Listener{Caller: name, Protocol: snapshot.HTTP, Routes: []route.Rule{{Name: "all", Path: "/", Upstream: "u", Policy: name}}}
 	}
-	p := New(Options{})
+	o := Options{}
+	if len(meters) > 0 {
+		o.Meters = meters[0]
+	}
+	p := New(o)
 	if err := p.Swap(s); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +104,39 @@ func TestBreakersByPatience(t *testing.T) {
 		if got := open(p); got != c.want {
 			t.Errorf("%s: refused are %q, want %q", c.claim, got, c.want)
 		}
+	}
+}
+
+// Each opening of a breaker is counted, once: of all, and of those in a hurry.
+func TestOpeningsAreCounted(t *testing.T) {
+	reg := meter.New()
+	p := planeOf(t, map[string]snapshot.Policy{
+		"hasty": {Deadline: deadline.Config{Total: 100 * time.Millisecond}, Retry: retry.Config{Attempts: 1}},
+		"usual": {Retry: retry.Config{Attempts: 1}},
+	}, reg)
+	openings := func() (text string) {
+		for range 2 { // the second look finds nothing new
+			for _, u := range p.ups {
+				u.due.Store(0)
+			}
+			p.Look()
+		}
+		for s := range reg.Samples("stoa_proxy_breaker_openings_total") {
+			text += fmt.Sprintf("%q %v ", s.Values, s.Value)
+		}
+		return text
+	}
+	for range 20 {
+		call(t, p, "hasty", late)
+	}
+	if got, want := openings(), `["u" "100ms"] 1 `; got != want {
+		t.Errorf("after the timeouts of the hasty %s, want %s", got, want)
+	}
+	for range 20 {
+		call(t, p, "usual", answers(500, -1))
+	}
+	if got, want := openings(), `["u" ""] 1 ["u" "100ms"] 1 `; got != want {
+		t.Errorf("after errors %s, want %s", got, want)
 	}
 }
 

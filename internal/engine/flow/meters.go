@@ -21,6 +21,7 @@ type meters struct {
 	// For slow paths: a series is looked up with each count.
 	unrepeated meter.Counters
 	ejections  meter.Counters
+	openings   meter.Counters // of breakers
 
 	hasty  meter.Gauges   // of upstreams for which not all wait equally long
 	sticky meter.Counters // see stickiness
@@ -61,6 +62,9 @@ func newMeters(r *meter.Registry) meters {
 		ejections: r.Counter(meter.Desc{Name: "stoa_proxy_ejections_total",
 			Help:   "Endpoints that were left alone for a while, by the rule.",
 			Labels: []string{"upstream", "why"}}),
+		openings: r.Counter(meter.Desc{Name: "stoa_proxy_breaker_openings_total",
+			Help:   "How often a breaker has opened; timeout is that of those who wait less than others, where theirs did.",
+			Labels: []string{"upstream", "timeout"}}),
 		hasty: r.Gauge(meter.Desc{Name: "stoa_proxy_timeout_breaker_state",
 			Help:   "The breaker of those who wait so long for an answer, where others wait longer: 0 closed, 1 open, 2 half-open. As of the last second.",
 			Labels: []string{"upstream", "timeout"}}),

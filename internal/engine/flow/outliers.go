@@ -74,6 +74,12 @@ func (p *Plane) look(u *pool, now int64) {
 	g.ejected.Set(float64(out))
 	for _, h := range hasty {
 		p.meters.hasty.With(u.name, h.patience.String()).Set(float64(h.breaker.State(now).Phase))
+		if n := h.breaker.Openings(); n > 0 {
+			p.meters.openings.With(u.name, h.patience.String()).Add(n)
+		}
+	}
+	if n := u.breaker.Openings(); n > 0 {
+		p.meters.openings.With(u.name, "").Add(n)
 	}
 	g.breaker.Set(float64(u.breaker.State(now).Phase))
 	s := u.limiter.Stats(now)
