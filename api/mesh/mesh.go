@@ -42,7 +42,8 @@ type Node struct {
 	Name    string   `json:"name"`
 	Context string   `json:"context,omitempty"`
 	Form    string   `json:"form"`              // go, command, external, static
-	Exposed []string `json:"exposed,omitempty"` // paths at the gateway
+	Exposed []string `json:"exposed,omitempty"` // paths at the gateway that lead to it
+	Also    []string `json:"also,omitempty"`    // paths that other services expose and that lead to it in part, or that it exposes and that lead elsewhere, each with how
 	Stores  []string `json:"stores,omitempty"`  // "db sqlite"
 }
 

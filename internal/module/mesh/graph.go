@@ -48,7 +48,9 @@ func draw(state core.State) mesh.Graph {
 		run := workload.RunSection.Of(doc)
 		n := mesh.Node{Name: doc.Name, Context: doc.Context, Form: form(run)}
 		for _, e := range gateway.ExposeSection.Of(doc) {
-			n.Exposed = append(n.Exposed, e.Host+e.Path)
+			if e.Redirect == nil && e.Split == nil {
+				n.Exposed = append(n.Exposed, e.Host+e.Path)
+			}
 			for _, to := range leadsTo(doc.Name, e) {
 				if edge := (mesh.Edge{From: "gateway", To: to, Protocol: workload.HTTP}); !slices.Contains(g.Edges, edge) {
 					g.Edges = append(g.Edges, edge)
@@ -70,7 +72,40 @@ func draw(state core.State) mesh.Graph {
 		}
 	}
 	g.Edges = slices.CompactFunc(g.Edges, func(a, b mesh.Edge) bool { return a == b })
+	also := map[string][]string{}
+	for _, doc := range state.Of(core.KindService) {
+		for _, e := range gateway.ExposeSection.Of(doc) {
+			inPart(doc.Name, e, func(service, text string) { also[service] = append(also[service], e.Host+e.Path+" ("+text+")") })
+		}
+	}
+	for i := range g.Nodes {
+		g.Nodes[i].Also = also[g.Nodes[i].Name]
+	}
 	return g
+}
+
+// inPart calls add for each service that a path leads to in part or in some cases only, and
+// for the one that exposes it if it leads elsewhere.
+func inPart(service string, e gateway.Expose, add func(service, text string)) {
+	if e.Redirect != nil {
+		add(service, "redirects to "+e.Redirect.To)
+		return
+	}
+	sum := 0
+	for _, s := range e.Split {
+		sum += s.Weight
+	}
+	for _, s := range e.Split {
+		if sum > 0 {
+			add(s.Service, fmt.Sprintf("%.4g %%", 100*float64(s.Weight)/float64(sum)))
+		}
+	}
+	if e.Mirror != nil {
+		add(e.Mirror.Service, "mirror")
+	}
+	if e.Fallback != nil && e.Fallback.Service != "" {
+		add(e.Fallback.Service, "fallback")
+	}
 }
 
 // leadsTo gives the services that requests of a path of the gateway come to.
@@ -127,6 +162,9 @@ func printGraph(w io.Writer, g mesh.Graph) {
 			first = false
 			fmt.Fprintf(w, "    %s (%s)\n", n.Name, n.Form)
 			for _, e := range n.Exposed {
+				fmt.Fprintf(w, "      <- gateway %s\n", e)
+			}
+			for _, e := range n.Also {
 				fmt.Fprintf(w, "      <- gateway %s\n", e)
 			}
 			for _, e := range g.Edges {

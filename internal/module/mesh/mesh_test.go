@@ -299,6 +299,17 @@ func TestGraphOfTheGateway(t *testing.T) {
 	if want := []string{"gateway>a", "gateway>b", "gateway>c", "gateway>d"}; !slices.Equal(got, want) {
 		t.Errorf("edges %q, want %q", got, want)
 	}
+	for i, want := range []string{"/ /y + /x (50 %)", " + /x (50 %)", " + /x (mirror)", " + /y (fallback)", " + /old (redirects to /)"} {
+		n := g.Nodes[i]
+		if got := strings.Join(n.Exposed, " ") + " + " + strings.Join(n.Also, " "); got != want {
+			t.Errorf("%s has %q, want %q", n.Name, got, want)
+		}
+	}
+	var text strings.Builder
+	printGraph(&text, g)
+	if !strings.Contains(text.String(), "    b (go)\n      <- gateway /x (50 %)\n") {
+		t.Errorf("drawn as\n%s", text.String())
+	}
 }
 
 // The drawing holds every service, whatever it is called and whether its context keeps a map.
