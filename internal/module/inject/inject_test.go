@@ -371,6 +371,7 @@ func TestRefusals(t *testing.T) {
 			{api.FaultIn{Service: "inventory", Abort: 503, For: 1}, fault.Invalid, "for: 1ns is not between 1s and 24h", "--for 1h"},
 			{api.FaultIn{Service: "inventory", Abort: 503, From: "storefrnt"}, fault.NotFound, "service/storefrnt: not found", "Did you mean storefront?"},
 			{api.FaultIn{Service: "inventory", Abort: 503, From: "payments"}, fault.Invalid, "from: payments does not call inventory", "storefront"},
+			{api.FaultIn{Service: "inventory", Abort: 503, From: "nobody"}, fault.NotFound, "service/nobody: not found", "storefront"},
 			{api.FaultIn{Service: "inventory", Abort: 503, From: "gateway"}, fault.Invalid, "from: gateway does not call inventory", "storefront"},
 			{api.FaultIn{Service: "inventory", Abort: 503, Header: "X Test"}, fault.Invalid, `header: "X Test" is no name`, "X-Test-Fault"},
 			{api.FaultIn{Service: "inventory", Abort: 503, Header: "X-Test:"}, fault.Invalid, "header: there is no value", "X-Test-Fault"},

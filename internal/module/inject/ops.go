@@ -56,9 +56,9 @@ func (m *Module) inject(ctx context.Context, in api.FaultIn) (api.Fault, error) 
 	if in.From == api.FromGateway {
 		r.Caller = engine.Outside
 	}
-	faults := m.all()
+	faults, number := m.all(), 0
 	if r.ID == "" {
-		r.ID = m.name(in.Service, faults, state)
+		r.ID, number = m.name(in.Service, faults, state)
 	} else if err := core.CheckName(r.ID); err != nil {
 		return api.Fault{}, err
 	}
@@ -76,20 +76,22 @@ func (m *Module) inject(ctx context.Context, in api.FaultIn) (api.Fault, error) 
 	if err := m.keep(ctx, faults); err != nil { // before it acts: what acts must be known after a restart
 		return api.Fault{}, err
 	}
+	if number > 0 {
+		m.names[in.Service] = number
+	}
 	m.put(faults)
 	m.o.Log.Info("a fault is injected", attributes(r)...)
 	return shown(r, engine.Hits{}), nil
 }
 
 // name gives the next fault of a service a name that none of this platform's has had
-// since it started, nor any that was in force then.
-func (m *Module) name(service string, faults []record, state core.State) string {
-	for {
-		m.names[service]++
-		name := service + "-" + strconv.Itoa(m.names[service])
+// since it started, nor any that was in force then. The number is to be kept once the fault is in force.
+func (m *Module) name(service string, faults []record, state core.State) (name string, number int) {
+	for number = m.names[service] + 1; ; number++ {
+		name = service + "-" + strconv.Itoa(number)
 		_, isService := state.Docs[core.Ref{Kind: core.KindService, Name: name}]
 		if !isService && !slices.ContainsFunc(faults, func(r record) bool { return r.ID == name }) {
-			return name
+			return name, number
 		}
 	}
 }
@@ -178,10 +180,8 @@ func reachable(state core.State, service, from string) error {
 	if from == "" || slices.Contains(callers, from) {
 		return nil
 	}
-	if from != api.FromGateway {
-		if _, err := serviceOf(state, from); err != nil {
-			return err
-		}
+	if _, err := serviceOf(state, from); from != api.FromGateway && err != nil {
+		return fault.New(fault.NotFound, "service/"+from, "not found").WithHint("%s", nearest.Sentence(from, callers))
 	}
 	hint := "Nobody calls it: declare who does in uses or expose."
 	if len(callers) > 0 {
