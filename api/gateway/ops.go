@@ -10,7 +10,13 @@ type RouteIn struct {
 	Host    string   `json:"host,omitempty" flag:"host" help:"host that is asked for (default: none that a path names)"`
 	From    string   `json:"from,omitempty" flag:"from" help:"service that calls (default: somebody outside)"`
 	To      string   `json:"to,omitempty" flag:"to" help:"service that it calls, if it uses several"`
+
+	Blueprint string `json:"blueprint,omitempty" flag:"blueprint" help:"folder of a blueprint, to ask as if it were applied; no platform is needed"`
+	Env       string `json:"env,omitempty" flag:"env" help:"environment of that blueprint (default: dev)"`
 }
+
+// Offline says whether it is answered from files alone, without a platform.
+func (r RouteIn) Offline() bool { return r.Blueprint != "" }
 
 // Route is what would become of a request by the snapshot in force.
 type Route struct {

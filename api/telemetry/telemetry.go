@@ -96,6 +96,7 @@ type TraceHead struct {
 	DurationMicros int64     `json:"durationMicros"`
 	Hops           int       `json:"hops"`
 	Errors         int       `json:"errors"`
+	Saved          int       `json:"saved,omitempty"` // of these, failures that no caller saw: a fallback stood in
 	Services       []string  `json:"services"`
 }
 

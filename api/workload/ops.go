@@ -49,6 +49,7 @@ type Service struct {
 	LastError string     `json:"lastError,omitempty"` // what is wrong with it now; "" once it is ready again
 	Blocked   string     `json:"blocked,omitempty"`   // why the release in force is not started, and will not be by itself
 	Faults    []string   `json:"faults,omitempty"`    // that are injected into calls to it, one sentence each
+	Guarded   []string   `json:"guarded,omitempty"`   // what its breaker, bound and outliers do to calls of it now, one sentence each
 	Instances []Instance `json:"instances,omitempty"`
 }
 
@@ -57,11 +58,19 @@ type Status struct {
 	System   string `json:"system"`
 	Revision uint64 `json:"revision"`
 	Gateway  string `json:"gateway,omitempty"` // URL
+	// GatewayNote says where the gateway was to be open, and who has that port, if it was opened elsewhere.
+	GatewayNote string `json:"gatewayNote,omitempty"`
+	// Root is the file of the root to trust, if the gateway's certificates come from the development CA.
+	Root string `json:"root,omitempty"`
 	// GatewayError says why the gateway is not open where it is declared, who has its port, and what to do.
-	GatewayError string    `json:"gatewayError,omitempty"`
-	Admin        string    `json:"admin,omitempty"` // URL
-	Mode         string    `json:"mode"`            // dev or server
-	Services     []Service `json:"services"`
+	GatewayError string `json:"gatewayError,omitempty"`
+	Admin        string `json:"admin,omitempty"` // URL
+	Mode         string `json:"mode"`            // dev or server
+	// Refused says why the blueprint on disk is not in force, under stoa dev.
+	Refused string `json:"refused,omitempty"`
+	// Awaits says that stoa dev has not applied its first build yet: what is in force is of an earlier time.
+	Awaits   bool      `json:"awaits,omitempty"`
+	Services []Service `json:"services"`
 	// Unprotected are the things that this mode does not protect, one sentence each.
 	Unprotected []string `json:"unprotected,omitempty"`
 }
@@ -92,6 +101,7 @@ const (
 	JobRunning    = "running"
 	JobSucceeded  = "succeeded"
 	JobFailed     = "failed"
+	JobStopped    = "stopped"    // ended before it was done, because somebody asked for it, or the job was deleted
 	JobSuperseded = "superseded" // ended before it was done, because its release was replaced by another
 )
 
@@ -99,7 +109,7 @@ const (
 type JobRun struct {
 	Job      string    `json:"job"`
 	ID       string    `json:"id"`
-	State    string    `json:"state"` // running, succeeded, failed, superseded
+	State    string    `json:"state"` // running, succeeded, failed, stopped, superseded
 	Began    core.Time `json:"began"`
 	Ended    core.Time `json:"ended"`
 	ExitCode int       `json:"exitCode"`
@@ -107,8 +117,8 @@ type JobRun struct {
 	Output   []string  `json:"output,omitempty"` // last lines
 }
 
-// Failed says whether it ended badly.
-func (r JobRun) Failed() bool { return r.State == JobFailed }
+// Failed says whether it ended badly, or before it was done because somebody stopped it.
+func (r JobRun) Failed() bool { return r.State == JobFailed || r.State == JobStopped }
 
 // JobsOut lists runs, newest first.
 type JobsOut struct {
@@ -132,9 +142,10 @@ type Loan struct {
 var (
 	StatusOp  = op.Op[StatusIn, Status]{Name: "status", Help: "show every service, its state, rate and last error", Example: "stoa status"}
 	RestartOp = op.Op[ServiceIn, Done]{Name: "restart", Help: "replace the instances of a service one by one", Example: "stoa restart orders", Effect: op.Write}
-	StopOp    = op.Op[ServiceIn, Done]{Name: "stop", Help: "stop a service until it is started again", Example: "stoa stop orders", Effect: op.Write}
+	StopOp    = op.Op[ServiceIn, Done]{Name: "stop", Help: "stop a service until it is started again, or end the runs of a job (job/NAME)", Example: "stoa stop orders", Effect: op.Write}
 	StartOp   = op.Op[ServiceIn, Done]{Name: "start", Help: "start a service that was stopped", Example: "stoa start orders", Effect: op.Write}
 	JobRunOp  = op.Op[JobIn, JobRun]{Name: "job.run", Help: "run a job now and wait for its end", Example: "stoa job run migrate", Effect: op.Write}
+	JobStopOp = op.Op[JobIn, Done]{Name: "job.stop", Help: "end the runs of a job", Example: "stoa job stop load", Effect: op.Write}
 	JobsOp    = op.Op[op.None, JobsOut]{Name: "job.list", Help: "list the last runs of jobs", Example: "stoa job list"}
 	BorrowOp  = op.Op[BorrowIn, Loan]{Name: "borrow", Help: "lend a service's environment to a program", Example: "stoa run orders -- env", Effect: op.Write}
 )

@@ -52,17 +52,18 @@ const (
 
 // Options tell what a Platform is. The zero value is good for its catalog alone.
 type Options struct {
-	Data      string // data folder
-	Mode      string // ModeDev or ModeServer
-	Gateway   string // address, stronger than the System's; "" for none
-	TLS       bool   // the gateway speaks TLS, with certificates of the development CA if none are declared
-	Admin     string // address; "" for no admin listener
-	AdminFree bool   // a taken admin address is replaced by a free one
-	Secrets   string // file, stronger than the System's; "" for none
-	Metrics   bool   // /metrics may be read without a session
-	StopGrace time.Duration
-	Log       *slog.Logger        // its handler gets what the platform has to say, besides what is kept as lines; nil means slog.Default()
-	Getenv    func(string) string // nil means os.Getenv
+	Data        string // data folder
+	Mode        string // ModeDev or ModeServer
+	Gateway     string // address, stronger than the System's; "" for none
+	GatewayNote string // why Gateway is another address than the System's, for people; "" if it is not
+	TLS         bool   // the gateway speaks TLS, with certificates of the development CA if none are declared
+	Admin       string // address; "" for no admin listener
+	AdminFree   bool   // a taken admin address is replaced by a free one
+	Secrets     string // file, stronger than the System's; "" for none
+	Metrics     bool   // /metrics may be read without a session
+	StopGrace   time.Duration
+	Log         *slog.Logger        // its handler gets what the platform has to say, besides what is kept as lines; nil means slog.Default()
+	Getenv      func(string) string // nil means os.Getenv
 }
 
 // A Platform is Stoa, composed. New is pure; Run opens the data folder.
@@ -87,7 +88,8 @@ type Platform struct {
 	down chan struct{} // closed when the platform is asked to stop
 	once sync.Once     // closes down
 
-	opened atomic.Pointer[opened]
+	opened  atomic.Pointer[opened]
+	refusal atomic.Pointer[string] // why the blueprint on disk is not in force; nil or "" if it is
 }
 
 // opened is what exists once the data folder is open.
@@ -108,7 +110,10 @@ func New(o Options) *Platform {
 		o.Getenv = os.Getenv
 	}
 	p := &Platform{o: o, registry: meter.New(), logins: &httpapi.Logins{}, held: make(chan struct{}), down: make(chan struct{})}
-	p.Telemetry = telemetry.New(telemetry.Options{Dir: folder{root: o.Data}.logs(), Meters: p.registry, State: func() core.State { return p.Store.State() }, Hide: func(text string) string { return p.workload.Hide(text) }})
+	p.Telemetry = telemetry.New(telemetry.Options{
+		Dir: folder{root: o.Data}.logs(), Meters: p.registry, State: func() core.State { return p.Store.State() }, Hide: func(text string) string { return p.workload.Hide(text) },
+		Observe: func(ref core.Ref, c core.Condition) { p.Board.Set(ref, c) }, Log: func() *slog.Logger { return p.o.Log },
+	})
 	o.Log = newLog(p.Telemetry, o.Log.Handler())
 	p.o.Log = o.Log
 	p.Store = store.New(store.Options{Log: o.Log})
@@ -122,6 +127,7 @@ func New(o Options) *Platform {
 		TLS:    func() bool { return o.TLS },
 
 		Snapshot: px.Snapshot, State: p.Store.State,
+		Load: p.files, Others: func(s core.State) []snapshot.Fragment { return []snapshot.Fragment{mesh.Fragment(s)} },
 	})
 	p.node = node.New(node.Ports{
 		State: p.Store.State, Watch: p.Store.Watch, Observe: p.Board.Set,
@@ -217,6 +223,9 @@ func (p *Platform) Data() string { return p.o.Data }
 
 // Reconcile lets the reconcilers begin. Until then what is declared is known and nothing is done about it.
 func (p *Platform) Reconcile() { close(p.held) }
+
+// Refused says why the blueprint on disk is not in force, "" once it is.
+func (p *Platform) Refused(why string) { p.refusal.Store(&why) }
 
 // heldPart is control, once it may begin.
 func (p *Platform) heldPart() life.Part {
@@ -338,12 +347,25 @@ func (p *Platform) AdminURL() string {
 
 // facts fills in what is not the workload's.
 func (p *Platform) facts(s *apiworkload.Status) {
-	s.Mode, s.Admin = p.o.Mode, p.AdminURL()
+	s.Mode, s.Admin, s.GatewayNote, s.Root = p.o.Mode, p.AdminURL(), p.o.GatewayNote, p.GatewayRoot()
+	if why := p.refusal.Load(); why != nil {
+		s.Refused = *why
+	}
+	select {
+	case <-p.held:
+	default:
+		s.Awaits = p.o.Mode == ModeDev
+	}
 	for i := range s.Services {
 		v := &s.Services[i]
 		ref := core.Ref{Kind: core.KindService, Name: v.Name}
 		v.Revision = min(v.Revision, p.node.At())
 		v.Faults = p.inject.Of(v.Name)
+		for _, typ := range []string{telemetry.BreakerCondition, telemetry.LimitCondition, telemetry.OutliersCondition} {
+			if c, ok := p.Board.One(ref, typ); ok && c.Status == core.False {
+				v.Guarded = append(v.Guarded, fmt.Sprintf("%s since %s: %s", strings.ToLower(typ), c.Since.Local().Format(time.TimeOnly), c.Message))
+			}
+		}
 		if c, ok := p.Board.One(ref, "Routed"); ok && c.Status == core.False && v.LastError == "" {
 			v.LastError, v.Blocked = c.Message, c.Message
 		}
@@ -370,6 +392,15 @@ var Unprotected = []string{
 	"Instances run under the user of Stoa and can read each other's files and environment.",
 	"Data is not encrypted at rest.",
 	"Instances end with Stoa: a restart of Stoa restarts them.",
+}
+
+// files reads a blueprint for a request that also a running platform takes: that one reads no
+// folder that its caller names.
+func (p *Platform) files(ctx context.Context, dir, env string) (core.State, error) {
+	if p.o.Data != "" {
+		return core.State{}, fault.New(fault.Denied, dir, "a platform reads no files for its callers").WithHint("Ask the command line, which does: stoa explain route METHOD PATH --blueprint DIR.")
+	}
+	return p.load(ctx, dir, env)
 }
 
 // load reads a blueprint for operations that work on files.

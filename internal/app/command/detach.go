@@ -77,7 +77,14 @@ func detach(ctx context.Context, s *cli.Session, data string, limit core.Duratio
 	if err != nil {
 		return err
 	}
-	return s.Event(status, fmt.Sprintf("%s runs in the background.\ngateway    %s\ndashboard  %s  (stoa dash gives a link)\noutput     %s\nstoa down ends it.", status.System, status.Gateway, status.Admin, logName))
+	gate := status.Gateway
+	if status.GatewayNote != "" {
+		gate += "  (" + status.GatewayNote + ")"
+	}
+	if status.Root != "" {
+		gate += "\ntrust      " + status.Root
+	}
+	return s.Event(status, fmt.Sprintf("%s runs in the background.\ngateway    %s\ndashboard  %s  (stoa dash gives a link)\noutput     %s\nstoa down ends it.", status.System, gate, status.Admin, logName))
 }
 
 // upAndReady waits until the platform of data answers, and every service is ready.

@@ -109,7 +109,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 			return err
 		}
 	}
-	gate, err := gatewayAddress(s, in.Gateway, set)
+	gate, note, err := gatewayAddress(s, in.Gateway, set)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 		admin = "127.0.0.1:7070"
 	}
 	p := app.New(app.Options{
-		Data: data, Mode: app.ModeDev, Gateway: gate, TLS: in.TLS, Admin: admin, AdminFree: in.Admin == "",
+		Data: data, Mode: app.ModeDev, Gateway: gate, GatewayNote: note, TLS: in.TLS, Admin: admin, AdminFree: in.Admin == "",
 		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: slog.Default(), Getenv: s.Getenv,
 	})
 	d := &developer{s: s, in: in, p: p, set: set, since: since}
@@ -161,9 +161,9 @@ func ignoreData(dir, data string) error {
 }
 
 // gatewayAddress gives the address of the gateway. One that was given and is taken is an
-// error that names who has it; one that is declared is replaced by a free one, which is
-// said, so that two copies run side by side.
-func gatewayAddress(s *cli.Session, given string, set *blueprint.Set) (string, error) {
+// error that names who has it; one that is declared is replaced by a free one, so that two
+// copies run side by side: note says that.
+func gatewayAddress(s *cli.Session, given string, set *blueprint.Set) (at, note string, err error) {
 	addr := given
 	if addr == "" {
 		addr = gateway.DefaultListen
@@ -173,7 +173,7 @@ func gatewayAddress(s *cli.Session, given string, set *blueprint.Set) (string, e
 	}
 	l, err := net.Listen("tcp", addr)
 	if err == nil {
-		return addr, l.Close()
+		return addr, "", l.Close()
 	}
 	hostName, number, _ := net.SplitHostPort(addr)
 	taken := errors.Is(err, syscall.EADDRINUSE)
@@ -181,16 +181,17 @@ func gatewayAddress(s *cli.Session, given string, set *blueprint.Set) (string, e
 		err = fmt.Errorf("the port is taken by %s", holder(number))
 	}
 	if !taken || given != "" {
-		return "", &fault.Error{Op: "dev", Subject: "gateway " + addr, Kind: fault.Unavailable, Err: err,
+		return "", "", &fault.Error{Op: "dev", Subject: "gateway " + addr, Kind: fault.Unavailable, Err: err,
 			Hint: "Give another: --gateway 127.0.0.1:0 takes a free port."}
 	}
-	s.Talk("gateway %s is taken by %s: a free port is used", addr, holder(number))
+	note = fmt.Sprintf("%s is taken by %s: a free port is used", addr, holder(number))
+	s.Talk("gateway %s", note)
 	l, err = net.Listen("tcp", net.JoinHostPort(hostName, "0"))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer l.Close()
-	return l.Addr().String(), nil
+	return l.Addr().String(), note, nil
 }
 
 // holder names who listens on a port.
@@ -272,6 +273,7 @@ func (d *developer) work(ctx context.Context) error {
 		},
 		Tell: func(e develop.Event) {
 			d.view.event(e)
+			d.p.Refused(d.view.refused())
 			switch {
 			case e.Kind == develop.Settled:
 				rest.Do(func() { close(settled) })

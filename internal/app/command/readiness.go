@@ -48,6 +48,14 @@ func lags(status workload.Status, revision uint64) (out []lag) {
 	return out
 }
 
+// awaits are lags as they stand before the first build is applied: whatever is wrong may be over then.
+func awaits(behind []lag) []lag {
+	for i := range behind {
+		behind[i].final = false
+	}
+	return behind
+}
+
 // waitsFor says what a service waits for of which nothing is known to be wrong.
 var waitsFor = map[string]string{
 	workload.StateBuilding: "its build has not ended",
@@ -90,8 +98,14 @@ func readyBy(ctx context.Context, c *client.Client, revision uint64, by time.Tim
 		if err != nil {
 			return err
 		}
+		if !status.Awaits && revision == 0 {
+			revision = status.Revision // what was observed of an earlier one says nothing of it
+		}
 		behind := lags(status, revision)
-		if len(behind) == 0 && len(status.Services) > 0 {
+		if status.Awaits {
+			behind = awaits(behind)
+		}
+		if len(behind) == 0 && !status.Awaits && len(status.Services) > 0 {
 			return nil
 		}
 		var hopeless []lag

@@ -65,6 +65,11 @@ func (t *table) text(status workload.Status, width int) (text string, lines int)
 		line(color(s.State), fmt.Sprintf("%-16s %-10s %-6s %-22s %8d %8s %9s  %s", s.Name, s.State, ready, s.Address, s.Restarts, rate, p99, firstLine(s.LastError)))
 	}
 	for _, s := range status.Services {
+		for _, g := range s.Guarded {
+			line("\x1b[33m", s.Name+": "+g)
+		}
+	}
+	for _, s := range status.Services {
 		for _, f := range s.Faults {
 			line("\x1b[33m", "fault: "+f)
 		}

@@ -35,6 +35,7 @@ type view struct {
 	settling settling          // guarded by mu, like all below
 	states   map[string]string // of services, as last told
 	faults   map[string]bool   // that are injected, as last told
+	guarded  map[string]string // what keeps calls from services, as last told, by service and what
 	urls     bool              // whether the URLs were told
 	last     workload.Status   //
 	refusal  string            // of the blueprint, as last told; "" once it is taken
@@ -44,7 +45,8 @@ type view struct {
 // A notice is what the view has to say beside the events of the loop.
 type notice struct {
 	// Kind is note (a sentence in Text), fault or fault-over (one is injected, or no longer:
-	// Text), state (what is observed of Service has changed), up (the addresses), ready (all
+	// Text), guard or guard-over (a breaker, bound or outlier rule keeps calls from a service,
+	// or no longer: Text), state (what is observed of Service has changed), up (the addresses), ready (all
 	// is, after Took), stopping or stopped.
 	Kind      string            `json:"kind"`
 	At        core.Time         `json:"at"`
@@ -208,6 +210,7 @@ func (v *view) take(status workload.Status) {
 		v.emit(notice{Kind: "state", At: core.At(now), Service: &s}, v.stateText(s))
 	}
 	v.takeFaults(status, now)
+	v.takeGuarded(status, now)
 	if !v.urls && status.Gateway != "" {
 		v.urls = true
 		link := v.p.Login(loginLife)
@@ -242,6 +245,26 @@ func (v *view) takeFaults(status workload.Status, now time.Time) {
 		}
 	}
 	v.faults = faults
+}
+
+// takeGuarded tells what keeps calls from services since the status before, and what no longer. mu is held.
+func (v *view) takeGuarded(status workload.Status, now time.Time) {
+	guarded := map[string]string{}
+	for _, s := range status.Services {
+		for _, g := range s.Guarded {
+			what, _, _ := strings.Cut(g, " since ")
+			key := fmt.Sprintf("%-14s %s", s.Name, what)
+			if guarded[key] = g; v.guarded[key] != g {
+				v.emit(notice{Kind: "guard", At: core.At(now), Text: s.Name + ": " + g}, fmt.Sprintf("%-14s %s", s.Name, g))
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(v.guarded)) {
+		if _, still := guarded[key]; !still {
+			v.emit(notice{Kind: "guard-over", At: core.At(now), Text: key}, key+" is over")
+		}
+	}
+	v.guarded = guarded
 }
 
 // stateKey changes when there is something new to say of a service.

@@ -72,7 +72,11 @@ func tell(s *Session, verb string, err error, code int) {
 		return
 	}
 	head := verb
-	if f.Subject != "" && f.Subject != verb && f.Subject != strings.ReplaceAll(verb, " ", ".") {
+	switch {
+	case f.Subject == "" || f.Subject == verb || f.Subject == strings.ReplaceAll(verb, " ", "."):
+	case strings.HasPrefix(f.Subject, verb+"/") || f.Subject == "stoa "+verb: // trace/1234 says what trace does
+		head = f.Subject
+	default:
 		head += " " + f.Subject
 	}
 	msg := string(f.Kind)

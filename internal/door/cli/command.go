@@ -94,7 +94,7 @@ func fromOperation(x host.Operation, name string) Command {
 				return follow(ctx, s, x, in)
 			}
 			out := reflect.New(x.Out)
-			if x.Local {
+			if x.Local || offline(in) {
 				v, err := x.Call(op.WithCaller(ctx, me()), in)
 				if err != nil {
 					return err
@@ -112,6 +112,12 @@ func fromOperation(x host.Operation, name string) Command {
 			return s.show(x.Print, out.Elem().Interface(), false)
 		},
 	}
+}
+
+// offline says whether a request asks to be answered from the caller's files.
+func offline(in any) bool {
+	r, ok := in.(interface{ Offline() bool })
+	return ok && r.Offline()
 }
 
 func follow(ctx context.Context, s *Session, x host.Operation, in any) error {

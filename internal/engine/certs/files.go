@@ -48,7 +48,7 @@ func openFiles(pairs []Pair, o Options) (*files, error) {
 		n := &pair{Pair: p}
 		f.pairs = append(f.pairs, n)
 		n.note()
-		if n.cert, n.err = n.load(f.now()); n.err != nil {
+		if n.cert, n.err = n.Load(); n.err != nil {
 			return nil, n.err
 		}
 		if expired := outOfTime(n.cert, f.now()); expired != nil {
@@ -78,7 +78,7 @@ func (f *files) look(context.Context) {
 			continue
 		}
 		old := p.err
-		cert, err := p.load(f.now())
+		cert, err := p.Load()
 		if err == nil && outOfTime(p.cert, f.now()) == nil {
 			if bad := outOfTime(cert, f.now()); bad != nil {
 				err = &fault.Error{Op: "certs.read", Subject: p.Cert, Kind: fault.Invalid, Err: bad,
@@ -151,8 +151,9 @@ func (p *pair) note() bool {
 	return read
 }
 
-// load reads both files.
-func (p *pair) load(now time.Time) (*tls.Certificate, error) {
+// Load reads both files. What is wrong is an error whose subject is the file: NotFound, Denied,
+// or Invalid, with what to do.
+func (p Pair) Load() (*tls.Certificate, error) {
 	bad := func(path string, err error) error {
 		kind, hint := fault.Invalid, "Put the certificate and its chain, and the key, into the files as PEM."
 		switch {

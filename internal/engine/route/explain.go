@@ -13,6 +13,7 @@ type Verdict struct {
 	Pattern    string      `json:"pattern"`
 	Source     string      `json:"source,omitempty"`
 	Near       bool        `json:"near,omitempty"` // host and path fit
+	PathFits   bool        `json:"-"`              // but not the host
 	Matched    bool        `json:"matched"`        // and method and conditions
 	Won        bool        `json:"won"`            // and it was the most specific
 	Why        string      `json:"why"`            // in words
@@ -86,6 +87,7 @@ func (t *Table) verdict(i int, e *Explanation, req Request) Verdict {
 		return v
 	}
 	if v.Why = t.why(i, e.Host, e.Path); v.Why != "" {
+		v.PathFits = r.Host != "" && t.why(i, witness(r.Host), e.Path) == ""
 		return v
 	}
 	v.Near = true
@@ -102,6 +104,14 @@ func (t *Table) verdict(i int, e *Explanation, req Request) Verdict {
 		v.Why = "matches too, but " + e.Hit.Rule.Name + " " + t.better(e.Hit.Index, i)
 	}
 	return v
+}
+
+// witness gives a host that fits a rule's.
+func witness(host string) string {
+	if below, ok := strings.CutPrefix(host, "*."); ok {
+		return "any." + below
+	}
+	return host
 }
 
 // ask lists what became of the rule's conditions, and says why they fail, "" if they hold.

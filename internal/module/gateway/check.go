@@ -1,18 +1,23 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"stoa/api/core"
+	"stoa/api/fault"
 	"stoa/api/gateway"
 	"stoa/api/mesh"
 	"stoa/api/workload"
 	"stoa/internal/engine/balance"
+	"stoa/internal/engine/certs"
 	"stoa/internal/engine/policy"
 	"stoa/internal/engine/route"
 	"stoa/internal/ground/nearest"
@@ -41,6 +46,56 @@ func checkGateway(k *host.Checker, g gateway.Gateway) {
 	}
 }
 
+// besideGateway holds the gateway's certificates against their files. Those with an absolute
+// name may be on another machine, where the blueprint is applied: they are looked at if they are here.
+func besideGateway(k *host.Checker, g gateway.Gateway) {
+	if g.TLS == nil {
+		return
+	}
+	whole := certificates(k.Doc, g.TLS)
+	pair := func(at string, p certs.Pair, declared gateway.Pair) {
+		if p.Cert == "" || p.Key == "" {
+			return // told by check
+		}
+		_, err := p.Load()
+		var bad *fault.Error
+		if !errors.As(err, &bad) {
+			return
+		}
+		field, name := "cert", declared.Cert
+		if bad.Subject == p.Key {
+			field, name = "key", declared.Key
+		}
+		if filepath.IsAbs(name) && bad.Kind != fault.Invalid {
+			return
+		}
+		text := name + " cannot be used"
+		if bad.Kind != fault.Invalid {
+			text = name + " cannot be read"
+		}
+		k.Bad(host.JoinPath("tls", at+field), text+": "+strings.ReplaceAll(bad.Err.Error(), p.Key, declared.Key), policy.Phrase(bad.Hint))
+	}
+	pair("", certs.Pair{Cert: whole.Cert, Key: whole.Key}, gateway.Pair{Cert: g.TLS.Cert, Key: g.TLS.Key})
+	for i, p := range whole.More {
+		pair(fmt.Sprintf("more[%d].", i), p, g.TLS.More[i])
+	}
+	if a := g.TLS.ACME; a != nil {
+		acme := whole.ACME
+		files := map[string][2]string{"acme.ca": {acme.CA, a.CA}}
+		if acme.Account != nil {
+			files["acme.accountKey"] = [2]string{acme.Account.KeyFile, a.AccountKey}
+		}
+		for field, f := range files {
+			if f[1] == "" || filepath.IsAbs(f[1]) {
+				continue
+			}
+			if _, err := os.Stat(f[0]); err != nil {
+				k.Bad("tls."+field, f[1]+" cannot be read: "+errors.Unwrap(err).Error(), "put the file there, or name another")
+			}
+		}
+	}
+}
+
 func address(k *host.Checker, path, addr, example string) {
 	_, port, err := net.SplitHostPort(addr)
 	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
@@ -62,6 +117,11 @@ func checkExpose(k *host.Checker, all []gateway.Expose) {
 		if e.Exact && mine[i].Kind == route.Template {
 			k.Bad(at+".exact", "means nothing with a template, which matches exactly anyway", "take it away")
 		}
+		for j, name := range e.Methods {
+			if near := nearest.To(name, methods); near != "" && !slices.Contains(methods, name) {
+				k.Bad(fmt.Sprintf("%s.methods[%d]", at, j), fmt.Sprintf("%q is no method that a client would use", name), "did you mean "+near+"?")
+			}
+		}
 		checkListener(k, at, k.Doc.Name, e.Listener)
 		if _, protocol, ok := upstreamOf(k.State, k.Doc.Name, e.Listener); ok && protocol == workload.TCP {
 			k.Bad(at+".path", "the port speaks tcp: the gateway routes HTTP", "expose a port that speaks http or h2c")
@@ -76,6 +136,11 @@ func checkExpose(k *host.Checker, all []gateway.Expose) {
 		k.Bad("", "the service has no port (listen)", "give it one, or take expose away")
 	}
 }
+
+// methods are those that are known: of HTTP (RFC 9110, RFC 5789), WebDAV and caches. A name that
+// is none of them, nor like one, is somebody's own.
+var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "SEARCH", "REPORT",
+	"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "PURGE", "BAN", "LINK", "UNLINK"}
 
 // checkRule tells all that is wrong with one rule by itself, and says whether it is good.
 func checkRule(k *host.Checker, at string, e gateway.Expose, r route.Rule) bool {

@@ -14,16 +14,35 @@ import (
 	"stoa/api/fault"
 	"stoa/api/gateway"
 	"stoa/api/mesh"
+	"stoa/api/workload"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 	"stoa/internal/ground/nearest"
 )
 
-// explain says what would become of a request by the snapshot in force.
-func (m *Module) explain(_ context.Context, in gateway.RouteIn) (gateway.Route, error) {
-	snap := m.p.Snapshot()
-	if snap == nil {
-		return gateway.Route{}, fault.New(fault.Unavailable, "explain route", "the node has no snapshot yet").WithHint("Apply a blueprint: stoa apply DIR.")
+// written gives the snapshot that a blueprint on disk would make, with its documents.
+func (m *Module) written(ctx context.Context, dir, env string) (*snapshot.Snapshot, core.State, error) {
+	state, err := m.p.Load(ctx, dir, env)
+	if err != nil {
+		return nil, state, err
+	}
+	alone := Module{p: m.p}
+	alone.p.Folder = func(string) (string, error) { return "/", nil } // files are not built, and not asked for
+	snap, err := snapshot.Merge(snapshot.Version{Revision: state.Revision}, append(m.p.Others(state), alone.Fragment(state))...)
+	return snap, state, err
+}
+
+// explain says what would become of a request by the snapshot in force, or by that of a blueprint.
+func (m *Module) explain(ctx context.Context, in gateway.RouteIn) (gateway.Route, error) {
+	var snap *snapshot.Snapshot
+	var state core.State
+	if in.Blueprint != "" {
+		var err error
+		if snap, state, err = m.written(ctx, in.Blueprint, in.Env); err != nil {
+			return gateway.Route{}, err
+		}
+	} else if snap, state = m.p.Snapshot(), m.p.State(); snap == nil {
+		return gateway.Route{}, fault.New(fault.Unavailable, "explain route", "the node has no snapshot yet").WithHint("Apply a blueprint: stoa apply DIR. Of one that is not applied: --blueprint DIR.")
 	}
 	req, path, err := requestOf(in)
 	if err != nil {
@@ -48,7 +67,7 @@ func (m *Module) explain(_ context.Context, in gateway.RouteIn) (gateway.Route, 
 	if e.Rule == nil || e.Status == http.StatusBadRequest {
 		return out, nil
 	}
-	s := settler{declared: declaredIn(m.p.State(), snap, e.Rule.Source), edge: snap.Listeners[name].Edge(), method: in.Method, key: req.headers.Get("Idempotency-Key") != ""}
+	s := settler{declared: declaredIn(state, snap, e.Rule.Source), single: single(state, snap, sides(e)), edge: snap.Listeners[name].Edge(), method: in.Method, key: req.headers.Get("Idempotency-Key") != ""}
 	p := snap.Policies[e.Rule.Policy]
 	called := e.Rule.Upstream != "" || len(e.Rule.Split) > 0
 	out.Settings = s.policy(p, called)
@@ -59,6 +78,23 @@ func (m *Module) explain(_ context.Context, in gateway.RouteIn) (gateway.Route, 
 		})
 	}
 	return out, nil
+}
+
+// single gives the services that a request may go to of which there is one instance; nil if
+// there is one with several.
+func single(state core.State, snap *snapshot.Snapshot, sides []route.Share) (names []string) {
+	if state.Revision != snap.Version.Revision {
+		return nil
+	}
+	for _, side := range sides {
+		name := snap.ServiceOf(side.Upstream)
+		doc, ok := state.Docs[core.Ref{Kind: core.KindService, Name: name}]
+		if !ok || workload.ScaleSection.Of(doc).Min > 1 || len(workload.RunSection.Of(doc).External) > 1 {
+			return nil
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // sides gives where a request may go.
@@ -110,7 +146,7 @@ func verdicts(all []route.Verdict) []gateway.Verdict {
 			g.Result = "won"
 		case v.Matched:
 			g.Result = "lost"
-		case v.Near:
+		case v.Near, v.PathFits:
 			g.Result = "near"
 		}
 		out = append(out, g)

@@ -1,11 +1,12 @@
 // Package gateway is the capability through which the outside reaches services: routes
 // from `expose`, and the files of static services.
 //
-// The module is pure but for explain, which looks at the snapshot in force: Fragment is a function of the documents, and the one proxy of the
-// node carries it out.
+// The module is pure but for explain, which looks at the snapshot in force, or at a blueprint
+// on disk: Fragment is a function of the documents, and the one proxy of the node carries it out.
 package gateway
 
 import (
+	"context"
 	"slices"
 
 	"stoa/api/core"
@@ -32,6 +33,9 @@ type Ports struct {
 	Snapshot func() *snapshot.Snapshot
 	// State gives the documents in force.
 	State func() core.State
+	// Load reads the documents of a blueprint; Others gives what the other modules make of them.
+	Load   func(ctx context.Context, dir, env string) (core.State, error)
+	Others func(core.State) []snapshot.Fragment
 }
 
 // Module is the capability.
@@ -48,6 +52,7 @@ func (m *Module) Name() string { return "gateway" }
 // Declare states the sections and the operation.
 func (m *Module) Declare(c *host.Catalog) {
 	host.Owns(c, gateway.GatewaySection, checkGateway)
+	host.Beside(c, gateway.GatewaySection, besideGateway)
 	host.Owns(c, gateway.ExposeSection, checkExpose)
 	host.Handle(c, gateway.RouteOp, m.explain, printRoute)
 	c.Effect("gateway", effects)

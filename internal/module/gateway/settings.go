@@ -24,7 +24,8 @@ type settler struct {
 	declared
 	edge   bool
 	method string
-	key    bool // the request bears an Idempotency-Key
+	key    bool     // the request bears an Idempotency-Key
+	single []string // the services that may be called, if each has one instance only
 
 	out []gateway.Setting
 }
@@ -122,6 +123,8 @@ func (s *settler) policy(p snapshot.Policy, called bool) []gateway.Setting {
 			text := "a second request after " + h
 			if !safe {
 				text += ", not for " + s.method
+			} else if len(s.single) > 0 {
+				text = "nothing, as there is one instance of " + strings.Join(s.single, " and ") + "; with more, " + text
 			}
 			say("retry.hedge", text, own.Retry != nil, def.Retry != nil, true)
 		}
@@ -166,6 +169,9 @@ func (s *settler) retry(c retry.Config) string {
 	text := fmt.Sprintf("up to %d attempts", p.Attempts())
 	if c.PerTry > 0 {
 		text += " of " + core.Duration(c.PerTry).String()
+	}
+	if c.Unsafe {
+		text += ", of any request, also one on which the service may have acted"
 	}
 	if !retry.Repeatable(s.method, s.key, c.Unsafe) {
 		text += "; " + s.method + " without Idempotency-Key only if it never arrived"
@@ -274,9 +280,14 @@ func bounds(c limit.Config) string {
 	if c.Max > 0 {
 		parts = append(parts, fmt.Sprintf("at most %d at one time", c.Max))
 	}
-	if c.Adaptive != limit.Off {
-		parts = append(parts, fmt.Sprintf("adaptive, from %d up to %d for each instance", cmp.Or(c.MinLimit, limit.DefaultMin), cmp.Or(c.MaxLimit, limit.DefaultMax)))
-	} else if c.Max == 0 {
+	least := cmp.Or(c.MinLimit, limit.DefaultMin)
+	switch {
+	case c.Max > 0 && c.Adaptive != limit.Off && c.Max > least:
+		parts = append(parts, fmt.Sprintf("below that adaptive, from %d", least))
+	case c.Max > 0: // no adaptive bound is as low
+	case c.Adaptive != limit.Off:
+		parts = append(parts, fmt.Sprintf("adaptive, from %d up to %d for each instance", least, cmp.Or(c.MaxLimit, limit.DefaultMax)))
+	default:
 		parts = append(parts, "not bounded")
 	}
 	switch {

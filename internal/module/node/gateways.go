@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"stoa/api/core"
@@ -41,12 +42,24 @@ func unopened(g proxy.Gateway) error {
 	if g.Err == nil {
 		return nil
 	}
-	out := &fault.Error{Subject: g.Name + " " + g.Want, Kind: fault.Unavailable,
-		Hint: "Give it another address: gateway: {listen: 127.0.0.1:8081} in the System, or --gateway. It is tried again every second."}
+	const again = " It is tried again every second."
+	at, field, other := g.Want, "listen: 127.0.0.1:8081", ", or --gateway."
+	out := &fault.Error{Subject: g.Name + " " + at, Kind: fault.Unavailable}
+	var socket *net.OpError
+	if errors.As(g.Err, &socket) && socket.Addr != nil && !sameAddress(socket.Addr.String(), g.Want) { // the port of clear text beside it
+		at, field, other = socket.Addr.String(), "redirectHTTP: 127.0.0.1:8081", "."
+		out.Subject = g.Name + " redirectHTTP " + at
+	}
+	address := "ive it another address: gateway: {" + field + "} in the System" + other + again
+	out.Hint = "G" + address
+	var cert *fault.Error
 	switch {
+	case errors.As(g.Err, &cert) && strings.HasPrefix(cert.Op, "certs."):
+		out.Err = fmt.Errorf("cannot use its certificate: %s: %w", cert.Subject, cert.Err)
+		out.Hint = cert.Hint + again
 	case errors.Is(g.Err, syscall.EADDRINUSE):
 		who := "another process; to see which: ss -ltnp"
-		if _, port, err := net.SplitHostPort(g.Want); err == nil {
+		if _, port, err := net.SplitHostPort(at); err == nil {
 			if n, err := strconv.Atoi(port); err == nil {
 				if holder := process.Holder(n); holder != "" {
 					who = holder
@@ -54,7 +67,7 @@ func unopened(g proxy.Gateway) error {
 			}
 		}
 		out.Err = fmt.Errorf("cannot listen: the port is taken by %s", who)
-		out.Hint = "End that one, or give the gateway another address: gateway: {listen: 127.0.0.1:8081} in the System, or --gateway. It is tried again every second."
+		out.Hint = "End that one, or g" + address
 	case errors.Is(g.Err, syscall.EACCES):
 		out.Err = errors.New("cannot listen: this user may not open the port")
 		out.Hint = "Give it a port above 1023, or let the program: setcap cap_net_bind_service=+ep $(which stoa)"
@@ -62,6 +75,14 @@ func unopened(g proxy.Gateway) error {
 		out.Err = fmt.Errorf("cannot listen: %w", g.Err)
 	}
 	return out
+}
+
+// sameAddress says whether a socket is the one of an address as declared, which may name its
+// host otherwise.
+func sameAddress(socket, declared string) bool {
+	_, a, err := net.SplitHostPort(socket)
+	_, b, err2 := net.SplitHostPort(declared)
+	return err != nil || err2 != nil || a == b
 }
 
 // followGateways tells how the gateways stand whenever that changes.

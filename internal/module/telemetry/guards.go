@@ -13,6 +13,7 @@ import (
 
 	"stoa/api/core"
 	"stoa/api/telemetry"
+	"stoa/internal/engine/hop"
 	"stoa/internal/engine/limit"
 	"stoa/internal/ground/meter"
 )
@@ -20,18 +21,19 @@ import (
 // defences are the families of the proxy that count what the resilience patterns did.
 var defences = []struct {
 	family, what string
-	name, why    []int // which labels say where it was, and why
-	of           []int // which says of what priority
+	name, why    []int  // which labels say where it was, and why
+	of           []int  // which says of what priority
+	fixed        string // why, where no label says it
 }{
-	{"stoa_proxy_retries_total", "retried", []int{0}, nil, nil},
-	{"stoa_proxy_retries_refused_total", "not-retried", []int{0}, []int{1}, nil},
-	{"stoa_proxy_shed_total", "refused", []int{0}, []int{1}, []int{2}},
-	{"stoa_proxy_ejections_total", "ejected", []int{0}, []int{1}, nil},
-	{"stoa_proxy_fallbacks_total", "fallback", []int{0}, []int{1}, nil},
-	{"stoa_proxy_hedges_total", "hedged", []int{0}, []int{1}, nil},
-	{"stoa_proxy_injected_total", "injected", []int{0}, []int{1}, nil},
-	{"stoa_proxy_cache_total", "cache", []int{0}, []int{1}, nil},
-	{"stoa_proxy_rate_limited_total", "refused", []int{0, 1}, nil, nil}, // listener and route
+	{"stoa_proxy_retries_total", "retried", []int{0}, nil, nil, ""},
+	{"stoa_proxy_retries_refused_total", "not-retried", []int{0}, []int{1}, nil, ""},
+	{"stoa_proxy_shed_total", "refused", []int{0}, []int{1}, []int{2}, ""},
+	{"stoa_proxy_ejections_total", "ejected", []int{0}, []int{1}, nil, ""},
+	{"stoa_proxy_fallbacks_total", "fallback", []int{0}, []int{1}, nil, ""},
+	{"stoa_proxy_hedges_total", "hedged", []int{0}, []int{1}, nil, ""},
+	{"stoa_proxy_injected_total", "injected", []int{0}, []int{1}, nil, ""},
+	{"stoa_proxy_cache_total", "cache", []int{0}, []int{1}, nil, ""},
+	{"stoa_proxy_rate_limited_total", "refused", []int{0, 1}, nil, nil, string(hop.Rate)}, // listener and route
 }
 
 // The gauges of breakers: of one upstream, and of its callers who wait so long for an answer.
@@ -170,7 +172,7 @@ func (g *guards) meet(family int, all []meter.Series) {
 		c := before[s.Counter]
 		if c == nil {
 			d := defence{what: defences[family].what}
-			d.name, d.why, d.of = picked(s.Values, defences[family].name), picked(s.Values, defences[family].why), picked(s.Values, defences[family].of)
+			d.name, d.why, d.of = picked(s.Values, defences[family].name), cmp.Or(defences[family].fixed, picked(s.Values, defences[family].why)), picked(s.Values, defences[family].of)
 			if g.done[d] == nil {
 				if len(g.done) >= maxEdges {
 					continue
@@ -194,14 +196,16 @@ func picked(values []string, which []int) string {
 	return strings.Join(out, " ")
 }
 
-func (t *tally) rate(now int64) float64 {
-	var n uint64
+func (t *tally) rate(now int64) float64 { return float64(t.passed(now)) / window }
+
+// passed says how often something was done in the window.
+func (t *tally) passed(now int64) (n uint64) {
 	for _, c := range t.counts {
 		if inWindow(c.second, now) {
 			n += c.n
 		}
 	}
-	return float64(n) / window
+	return n
 }
 
 // all gives the guards as of the last look, by name; with calm those at rest, too. routed
@@ -309,6 +313,18 @@ func state(g *telemetry.Guard) string {
 	return strings.Join(s, ", ")
 }
 
+// spell says what was done, and why.
+func spell(d telemetry.Defence) string {
+	what := strings.ReplaceAll(d.What, "-", " ")
+	switch {
+	case d.What == "fallback" && d.Why == "none":
+		return "failed, with no fallback at hand"
+	case d.Why == "":
+		return what
+	}
+	return what + " (" + d.Why + ")"
+}
+
 // printGuards shows the guards that do something now, with all those that ever did.
 func printGuards(w io.Writer, guards []telemetry.Guard, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -320,10 +336,7 @@ func printGuards(w io.Writer, guards []telemetry.Guard, all bool) {
 			if d.Rate == 0 && !all {
 				continue
 			}
-			text := fmt.Sprintf("%.1f/s %s", d.Rate, strings.ReplaceAll(d.What, "-", " "))
-			if d.Why != "" {
-				text += " (" + d.Why + ")"
-			}
+			text := fmt.Sprintf("%.1f/s %s", d.Rate, spell(d))
 			if all {
 				text += fmt.Sprintf(" [%d]", d.Total)
 			}

@@ -18,6 +18,7 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -37,6 +38,9 @@ type Options struct {
 	Now    func() time.Time         // nil means time.Now
 	Hide   func(text string) string // takes secrets out of what passed the proxy; nil changes nothing
 	State  func() core.State        // what is declared, to tell a name that nobody has; nil asks nobody
+
+	Observe func(core.Ref, core.Condition) // is told what breakers, bounds and outliers do to calls of services; nil is told nothing
+	Log     func() *slog.Logger            // the platform's own, which is made after the module; nil: what they do is not logged
 }
 
 // Module is the capability.
@@ -131,13 +135,16 @@ func (m *Module) keep(r *hop.Record) {
 func (m *Module) watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	herald := newHerald(m)
 	for n := 1; ; n++ {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		m.look(m.o.Now())
+		now := m.o.Now()
+		m.look(now)
+		herald.tell(now)
 		m.tell(n%window == 0)
 	}
 }

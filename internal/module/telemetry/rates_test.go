@@ -205,7 +205,7 @@ func TestTopTellsOfGuards(t *testing.T) {
 	reg.Gauge(meter.Desc{Name: "stoa_proxy_ejected_endpoints", Labels: []string{"upstream"}}).With("stock").Set(2)
 	reg.Gauge(meter.Desc{Name: "stoa_proxy_limit_requests", Labels: []string{"upstream"}}).With("calm").Set(20)
 	out, text := top(false)
-	for _, want := range []string{"stock          breaker open, 2 ejected  12.3/s retried, 4.0/s refused (breaker)", "gateway web /  -                        0.5/s refused"} {
+	for _, want := range []string{"stock          breaker open, 2 ejected  12.3/s retried, 4.0/s refused (breaker)", "gateway web /  -                        0.5/s refused (rate)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("top lacks %q:\n%s", want, text)
 		}

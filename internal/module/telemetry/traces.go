@@ -239,12 +239,18 @@ func head(id string, spans []telemetry.Span) telemetry.TraceHead {
 		}
 		if s.Error != "" {
 			h.Errors++
+			if s.Fallback != "" {
+				h.Saved++
+			}
 		}
 		h.Services = append(h.Services, s.Callee)
 	}
 	slices.Sort(h.Services)
 	h.Services = slices.DeleteFunc(slices.Compact(h.Services), func(s string) bool { return s == "" })
 	h.Name, h.Status = first.Method+" "+first.Path, first.Status
+	if first.Protocol == "tcp" {
+		h.Name = "tcp to " + first.Callee
+	}
 	return h
 }
 
@@ -306,7 +312,15 @@ func printTraces(w io.Writer, out telemetry.TracesOut) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "TRACE\tBEGAN\tREQUEST\tSTATUS\tTOOK\tHOPS\tERRORS\tSERVICES")
 	for _, h := range out.Traces {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n", h.ID, h.Start.Local().Format(time.TimeOnly), clean(h.Name), h.Status, micros(h.DurationMicros), h.Hops, h.Errors, strings.Join(h.Services, " "))
+		status := fmt.Sprint(h.Status)
+		if h.Status == 0 {
+			status = "-"
+		}
+		errors := fmt.Sprint(h.Errors)
+		if h.Saved > 0 {
+			errors = fmt.Sprintf("%d (%d saved)", h.Errors-h.Saved, h.Saved)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", h.ID, h.Start.Local().Format(time.TimeOnly), clean(h.Name), status, micros(h.DurationMicros), h.Hops, errors, strings.Join(h.Services, " "))
 	}
 	tw.Flush()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"stoa/api/core"
@@ -51,6 +52,46 @@ type firstRun struct {
 
 // errSuperseded ends a run whose release nobody asks for any more.
 var errSuperseded = errors.New("another release took the place of the one it ran for")
+
+// Why else a run is ended before it is done.
+var (
+	errStopped = errors.New("somebody stopped it")
+	errDeleted = errors.New("the job was deleted")
+)
+
+// A jobLife is a run under way.
+type jobLife struct {
+	job    string
+	manual bool                    // it was asked for, and comes before no release
+	end    context.CancelCauseFunc // asks it to end, and kills it after jobGrace
+}
+
+// endRuns ends the runs of a job, or those alone that were asked for, and says how many there are.
+func (m *Module) endRuns(job string, manual bool, why error) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.running {
+		if l.job == job && (l.manual || !manual) {
+			l.end(why)
+			n++
+		}
+	}
+	return n
+}
+
+// stopJob carries out the operation job.stop.
+func (m *Module) stopJob(_ context.Context, in workload.JobIn) (workload.Done, error) {
+	job := strings.TrimPrefix(in.Job, "job/")
+	n := m.endRuns(job, false, errStopped)
+	state := m.p.State()
+	if _, ok := state.Docs[core.Ref{Kind: core.KindJob, Name: job}]; !ok && n == 0 {
+		return workload.Done{}, notFound("job", job, state.Of(core.KindJob))
+	}
+	if n == 0 {
+		return workload.Done{}, fault.New(fault.Conflict, "job/"+job, "does not run").WithHint("Which have run: stoa job list")
+	}
+	return workload.Done{Message: fmt.Sprintf("job/%s is asked to end (%s), and is killed after %s if it does not. To see it: stoa job list", job, plural(n, "run"), jobGrace)}, nil
+}
 
 // firstKey names a job before a release: it changes with what either is made from.
 func firstKey(rel release, job core.Document) string { return rel.content + "+" + jobID(job) }
@@ -136,7 +177,7 @@ func (r *firstRun) inTheWay() *core.Condition {
 
 // runBefore runs a job that comes before a release, and has the service looked at again.
 func (m *Module) runBefore(ctx context.Context, d *deployment, job, service core.Document, want string) {
-	run := m.runJob(ctx, job, service, m.p.State(), nil)
+	run := m.runJob(ctx, job, service, m.p.State(), false, nil)
 	if run.State == workload.JobSucceeded {
 		if err := m.p.Mark(m.ctx, jobKey(job.Name), want); err != nil {
 			run.State, run.ExitCode, run.Output = workload.JobFailed, -1, []string{"it is not known as done: " + err.Error()}
@@ -147,7 +188,7 @@ func (m *Module) runBefore(ctx context.Context, d *deployment, job, service core
 	d.first = nil
 	if d.wait != nil && d.wait.key == want {
 		d.wait = nil
-		if run.State == workload.JobFailed {
+		if run.Failed() {
 			d.wait = &wait{want, job.Name, core.Condition{
 				Status: core.False, Reason: "JobFailed", Message: fmt.Sprintf("job/%s failed: %s", job.Name, how(run)), Evidence: run.Output,
 				Hint: "See stoa logs " + service.Name + "; correct it, or try it again: stoa restart " + service.Name,
@@ -189,9 +230,19 @@ func jobMissing(job core.Document) bool {
 }
 
 // runJob runs a job with its retries, to its end, and remembers how it went.
-func (m *Module) runJob(ctx context.Context, job, service core.Document, state core.State, extra map[string]string) workload.JobRun {
+func (m *Module) runJob(ctx context.Context, job, service core.Document, state core.State, manual bool, extra map[string]string) workload.JobRun {
 	j := workload.JobBody.Of(job)
 	run := workload.JobRun{Job: job.Name, ID: id.New(), State: workload.JobRunning, Began: core.At(time.Now())}
+	ctx, end := context.WithCancelCause(ctx)
+	m.mu.Lock()
+	m.running[run.ID] = &jobLife{job.Name, manual, end}
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		delete(m.running, run.ID)
+		m.mu.Unlock()
+		end(nil)
+	}()
 	m.remember(run)
 	for run.Attempt = 1; ; run.Attempt++ {
 		var err error
@@ -215,12 +266,18 @@ func (m *Module) runJob(ctx context.Context, job, service core.Document, state c
 		}
 		break
 	}
-	if run.State != workload.JobSucceeded && errors.Is(context.Cause(ctx), errSuperseded) {
+	switch why := context.Cause(ctx); {
+	case run.State == workload.JobSucceeded:
+	case errors.Is(why, errSuperseded):
 		run.State = workload.JobSuperseded
+	case errors.Is(why, errStopped), errors.Is(why, errDeleted):
+		run.State = workload.JobStopped
 	}
 	run.Ended = core.At(time.Now())
 	m.remember(run)
-	m.p.Observe(job.Ref(), succeeded(run))
+	if !errors.Is(context.Cause(ctx), errDeleted) {
+		m.p.Observe(job.Ref(), succeeded(run))
+	}
 	return run
 }
 
@@ -230,6 +287,9 @@ func succeeded(run workload.JobRun) core.Condition {
 	switch run.State {
 	case workload.JobSuperseded:
 		c.Status, c.Reason, c.Message, c.Evidence = core.Pending, "Superseded", "was ended: "+errSuperseded.Error(), run.Output
+	case workload.JobStopped:
+		c.Status, c.Reason, c.Message, c.Evidence = core.Pending, "Stopped", "was ended: "+errStopped.Error(), run.Output
+		c.Hint = "To run it again: stoa job run " + run.Job
 	case workload.JobFailed:
 		c.Status, c.Reason, c.Message, c.Evidence = core.False, "Failed", how(run), run.Output
 		c.Hint = "To run it again: stoa job run " + run.Job
@@ -321,7 +381,7 @@ func (m *Module) runJobNow(ctx context.Context, in workload.JobIn) (workload.Job
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.jobs, cancel)() // it ends with Stoa, whoever waits for it
-	return m.runJob(ctx, job, service, state, in.Env), nil
+	return m.runJob(ctx, job, service, state, true, in.Env), nil
 }
 
 func (m *Module) listJobs(context.Context, op.None) (workload.JobsOut, error) {

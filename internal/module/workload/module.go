@@ -96,8 +96,9 @@ type Module struct {
 	stopping    bool                   // guarded by mu
 	stopBy      time.Time              // when every instance must have ended; zero: each has its own grace. Guarded by mu
 	known       veil.Known
-	runs        []workload.JobRun // newest last, at most maxRuns; guarded by mu
-	lives       sync.WaitGroup    // slots and job runs
+	runs        []workload.JobRun   // newest last, at most maxRuns; guarded by mu
+	running     map[string]*jobLife // by the id of the run; guarded by mu
+	lives       sync.WaitGroup      // slots and job runs
 
 	askOnce sync.Once
 	ask     *probe.Prober // see prober
@@ -107,7 +108,7 @@ var _ host.Module = (*Module)(nil)
 
 // New returns the module. It starts nothing: Run of its part does.
 func New(p Ports, o Options) *Module {
-	return &Module{p: p, o: o, deployments: map[string]*deployment{}}
+	return &Module{p: p, o: o, deployments: map[string]*deployment{}, running: map[string]*jobLife{}}
 }
 
 // Name is the module's name.
@@ -134,6 +135,7 @@ func (m *Module) Declare(c *host.Catalog) {
 	host.Handle(c, workload.StopOp, m.stop, printDone)
 	host.Handle(c, workload.StartOp, m.start, printDone)
 	host.Handle(c, workload.JobRunOp, m.runJobNow, printRun)
+	host.Handle(c, workload.JobStopOp, m.stopJob, printDone)
 	host.Handle(c, workload.JobsOp, m.listJobs, printRuns)
 	host.Follow(c, workload.BorrowOp, m.borrow, nil)
 
@@ -191,7 +193,9 @@ func (m *Module) reconcile(ctx context.Context, ref core.Ref) (time.Duration, er
 	doc, ok := state.Docs[ref]
 	if ref.Kind == core.KindJob {
 		services := m.waitingFor(ref.Name)
-		if ok {
+		if !ok {
+			m.endRuns(ref.Name, true, errDeleted) // those before a release end with it
+		} else {
 			services = append(services, workload.JobBody.Of(doc).Of)
 		}
 		for _, service := range services {

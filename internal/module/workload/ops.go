@@ -2,6 +2,7 @@ package workload
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,7 +33,14 @@ func (m *Module) restart(ctx context.Context, in workload.ServiceIn) (workload.D
 }
 
 func (m *Module) stop(ctx context.Context, in workload.ServiceIn) (workload.Done, error) {
+	if job, ok := strings.CutPrefix(in.Service, "job/"); ok {
+		return m.stopJob(ctx, workload.JobIn{Job: job})
+	}
+	in.Service = strings.TrimPrefix(in.Service, "service/")
 	d, err := m.deploymentOf(in.Service)
+	if _, job := m.p.State().Docs[core.Ref{Kind: core.KindJob, Name: in.Service}]; job && fault.Is(err, fault.NotFound) {
+		return workload.Done{}, fault.New(fault.NotFound, "service/"+in.Service, "not found; it is the name of a job").WithHint("To end its runs: stoa stop job/%s", in.Service)
+	}
 	if err != nil {
 		return workload.Done{}, err
 	}
@@ -247,11 +255,22 @@ func printStatus(w io.Writer, s workload.Status) {
 		}
 	}
 	fmt.Fprintf(w, "%s (%s), revision %d: %d of %s ready\n", s.System, s.Mode, s.Revision, ready, plural(len(s.Services), "service"))
-	if s.Gateway != "" {
+	if s.Refused != "" {
+		fmt.Fprintf(w, "blueprint  on disk is not in force: %s\n", firstLine(s.Refused))
+	}
+	switch {
+	case s.Gateway != "" && s.GatewayError != "":
+		fmt.Fprintln(w, "gateway    is not open as declared:", s.GatewayError)
+		fmt.Fprintln(w, "gateway   ", s.Gateway, "  (as it was before)")
+	case s.GatewayError != "":
+		fmt.Fprintln(w, "gateway    is not open:", s.GatewayError)
+	case s.GatewayNote != "":
+		fmt.Fprintf(w, "gateway    %s   (%s)\n", s.Gateway, s.GatewayNote)
+	case s.Gateway != "":
 		fmt.Fprintln(w, "gateway   ", s.Gateway)
 	}
-	if s.GatewayError != "" {
-		fmt.Fprintln(w, "gateway    is not open:", s.GatewayError)
+	if s.Root != "" {
+		fmt.Fprintln(w, "trust     ", s.Root)
 	}
 	if s.Admin != "" {
 		fmt.Fprintln(w, "dashboard ", s.Admin, "  (stoa dash gives a link that logs you in)")
@@ -260,9 +279,19 @@ func printStatus(w io.Writer, s workload.Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tSTATE\tREADY\tADDRESS\tRESTARTS\tREQ/S\tP99\tLAST ERROR")
 	for _, v := range s.Services {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(addresses(v)), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(v.LastError)+again(v, time.Now()))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.State, readiness(v), dash(addresses(v)), v.Restarts, rate(v.Rate), millis(v.P99Millis, v.Rate), firstLine(cmp.Or(v.LastError, strings.Join(v.Guarded, "; ")))+again(v, time.Now()))
 	}
 	t.Flush()
+	guarded := false
+	for _, v := range s.Services {
+		for _, g := range v.Guarded {
+			if !guarded {
+				fmt.Fprintln(w, "\nCalls are kept from services (stoa why SERVICE tells more):")
+				guarded = true
+			}
+			fmt.Fprintf(w, " - %s: %s\n", v.Name, g)
+		}
+	}
 	injected := false
 	for _, v := range s.Services {
 		for _, f := range v.Faults {
