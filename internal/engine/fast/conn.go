@@ -36,7 +36,8 @@ type conn struct {
 	since  time.Time // in the line
 	queued bool      // has more, in the loop's next turn
 	quick  int       // requests in a row that a loop could have carried
-	moved  int       // how often a loop gave it back
+	served int       // requests at the loop, since it moved there
+	moved  int       // how often a loop gave it back, before it was worth while
 	rests  bool      // nothing came for a while: a loop could wait for it
 	stays  bool      // no loop can have it
 

@@ -297,6 +297,9 @@ func (l *loop) back(c *conn, from step) {
 // giveUp gives a connection to a goroutine that begins with first; nil: with what was read.
 func (l *loop) giveUp(c *conn, first func() bool) {
 	c.unlink()
+	if c.served >= worthwhile {
+		c.moved = 0
+	}
 	c.moved++
 	nc, err := poll.Attach(l.leave(&c.seat))
 	if uc := c.w.one.uc; uc != nil && uc.c == c && err == nil {

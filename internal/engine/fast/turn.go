@@ -16,8 +16,13 @@ import (
 // Each does what can be done now, and returns.
 
 // moveAfter is how many requests in a row that a loop could have carried move a connection; twice
-// as many after each time that the loop gave it back.
-const moveAfter = 4
+// as many after each time that the loop gave it back, unless it had served some there: to move costs
+// about what four requests save.
+const (
+	moveAfter  = 4
+	worthwhile = 16
+	maxMoved   = 8
+)
 
 // restAfter is how long a connection without a request keeps its goroutine.
 const restAfter = time.Second
@@ -29,7 +34,7 @@ const share = 16
 // moves says whether the connection is to move to a loop.
 func (c *conn) moves() bool {
 	ls := c.s.o.Loops
-	return ls != nil && !c.stays && (ls.Eager || c.quick >= moveAfter<<min(c.moved, 10))
+	return ls != nil && !c.stays && (ls.Eager || c.quick >= moveAfter<<min(c.moved, maxMoved))
 }
 
 // move gives the connection to a loop, if there is one and nothing of a request was read. Then
@@ -57,7 +62,7 @@ func (c *conn) move() bool {
 		put(c.w)
 		c.w = nil
 	}
-	c.socket, c.await1, c.quick = socket{}, nil, 0
+	c.socket, c.await1, c.quick, c.served = socket{}, nil, 0, 0
 	l.post(func() { l.adopt(c, fd) })
 	return true
 }
@@ -355,6 +360,7 @@ func (l *loop) finish(c *conn, f *flow.Refusal) bool {
 		return false
 	}
 	c.unlink()
+	c.served++
 	if w := c.w; w.r == w.w {
 		w.r, w.w = 0, 0
 	}
