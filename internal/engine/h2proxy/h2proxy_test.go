@@ -257,7 +257,7 @@ func TestSlowReaderHoldsBackOnlyItself(t *testing.T) {
 					return
 				}
 				b := make([]byte, 32<<10)
-				for range (64 << 20) / len(b) {
+				for range (24 << 20) / len(b) {
 					if n, err := w.Write(b); err != nil {
 						return
 					} else {
@@ -281,11 +281,11 @@ func TestSlowReaderHoldsBackOnlyItself(t *testing.T) {
 				}
 				small.Body.Close()
 			}
-			if n := sent.Load(); n > 48<<20 {
+			if n := sent.Load(); n > 18<<20 {
 				t.Errorf("%d bytes left the service for a caller that reads none", n)
 			}
 			n, err := io.Copy(io.Discard, resp.Body)
-			if n != 64<<20 || err != nil {
+			if n != 24<<20 || err != nil {
 				t.Errorf("%d bytes, %v", n, err)
 			}
 		})
