@@ -283,7 +283,7 @@ func (c *conn) closeLast() {
 	if !c.flushing && !c.dying {
 		c.flushing = true
 		c.wg.Add(1)
-		go c.flush()
+		go c.flusher()
 	}
 }
 

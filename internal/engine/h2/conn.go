@@ -12,12 +12,13 @@ import (
 
 // conn is what both sides of a connection have in common.
 type conn struct {
-	nc     net.Conn
-	cfg    *Config
-	client bool
-	server *ServerConn    // nil on a client
-	wg     sync.WaitGroup // the flusher
-	over   func()         // called, under mu, when the last stream has left
+	nc      net.Conn
+	cfg     *Config
+	client  bool
+	server  *ServerConn    // nil on a client
+	wg      sync.WaitGroup // the flusher
+	flusher func()         // flush, made once
+	over    func()         // called, under mu, when the last stream has left
 
 	// The reader owns these; see read.go.
 	in      []byte        // in[r:w] is unread
@@ -78,11 +79,11 @@ const maxControl = 64 << 10
 // slimAfter is how long a connection must have been idle to hold no buffers.
 const slimAfter = time.Second
 
-// keptOut is the size of buffers up to which they stay with an idle connection.
-const keptOut = 4 << 10
+// keptOut is the size of buffers up to which they stay with a connection, until it is idle.
+const keptOut = 32 << 10
 
 func (c *conn) init(nc net.Conn, cfg *Config) {
-	c.nc, c.cfg = nc, cfg
+	c.nc, c.cfg, c.flusher = nc, cfg, c.flush
 	c.streams = map[uint32]*Stream{}
 	c.sendWin, c.peerWindow, c.peerFrame, c.peerStreams = initialWindow, initialWindow, maxFrame, initialStreams
 	c.recvWin = int64(cfg.ConnWindow)
@@ -128,7 +129,7 @@ func (c *conn) flushLocked() {
 	}
 	c.flushing = true
 	c.wg.Add(1)
-	go c.flush()
+	go c.flusher()
 }
 
 // flush writes until nothing is left. It yields first: others append meanwhile, and leave with it.
