@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -119,7 +118,7 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 	}
 	p := app.New(app.Options{
 		Data: data, Mode: app.ModeDev, Gateway: gate, GatewayNote: note, TLS: in.TLS, Admin: admin, AdminFree: in.Admin == "",
-		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: slog.Default(), Getenv: s.Getenv,
+		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: devLog(s), Getenv: s.Getenv,
 	})
 	d := &developer{s: s, in: in, p: p, set: set, since: since}
 	return d.run(ctx)

@@ -81,7 +81,7 @@ func newMeters(r *meter.Registry) meters {
 		budget:   gauge("stoa_proxy_retry_budget_level", "What is left of the budget for repeats, 0 to 1."),
 
 		requests: r.Counter(meter.Desc{Name: "stoa_proxy_requests_total",
-			Help:   "Requests by outcome, as the caller saw it; gRPC is classed by grpc-status.",
+			Help:   "Requests by outcome, as the caller saw it; gRPC is classed by grpc-status. caller is empty for those from outside, whom stoa top calls gateway.",
 			Labels: []string{"caller", "callee", "route", "class"}}),
 		duration: r.Histogram(meter.Desc{Name: "stoa_proxy_request_duration_seconds", Unit: "seconds",
 			Help:   "From the arrival of a request to the last byte of its answer.",

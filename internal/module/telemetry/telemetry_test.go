@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -292,6 +293,28 @@ func TestTraceIsATree(t *testing.T) {
 	}
 	if _, err := m.trace(t.Context(), telemetry.TraceIn{ID: "ffffffff"}); !fault.Is(err, fault.NotFound) || fault.HintOf(err) == "" {
 		t.Errorf("an unknown trace gave %v", err)
+	}
+}
+
+// A trace of bytes says so, and a failure for which a fallback stood in is told as saved.
+func TestListedTraces(t *testing.T) {
+	m := New(Options{})
+	bytes := record(1, 1, 0, "web", "queue", 0, time.Millisecond, 0)
+	bytes.Protocol, bytes.Method, bytes.Path = "tcp", "", ""
+	saved := record(2, 2, 0, "", "stock", time.Second, time.Millisecond, 200)
+	saved.Fallback, saved.Error = "static", "503"
+	m.keep(bytes)
+	m.keep(saved)
+	out, err := m.list(t.Context(), telemetry.TracesIn{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	printTraces(&b, out)
+	for _, want := range []string{`tcp to queue +- +1ms +1 +0 +queue`, `GET /stock +200 +1ms +1 +0 \(1 saved\) +stock`} {
+		if !regexp.MustCompile(want).MatchString(b.String()) {
+			t.Errorf("want %s:\n%s", want, b.String())
+		}
 	}
 }
 
