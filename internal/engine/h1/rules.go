@@ -99,7 +99,7 @@ var rules = [numRules]Error{
 	targetStar:     {400, "the request target * is for OPTIONS only (RFC 9112, section 3.2.4)"},
 	targetPath:     {400, "the URL in the request line has no path; want at least / after the host (RFC 9112, section 3.2.2)"},
 	targetScheme:   {400, "the URL in the request line is neither http:// nor https:// (RFC 9112, section 3.2.2)"},
-	methodRefused:  {405, "CONNECT is not offered here (RFC 9110, section 9.3.6)"},
+	methodRefused:  {405, "CONNECT and TRACE are not offered here (RFC 9110, sections 9.3.6 and 9.3.8)"},
 	targetLong:     {414, "the request target is too long (RFC 9110, section 15.5.15)"},
 	badRequestLine: {400, "the request line is not method, one space, target, one space, version and CRLF (RFC 9112, section 3)"},
 	badVersion:     {400, "the version is not HTTP/ and two digits with a dot (RFC 9112, section 2.3)"},
