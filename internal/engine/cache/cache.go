@@ -112,7 +112,7 @@ func orElse(n, def int64) int64 {
 
 // Key names what is asked for. Both are compared byte for byte.
 type Key struct {
-	Host   string // as routed: the gateway's host in lower case, or the upstream of a mesh listener; never from X-Forwarded-Host
+	Host   string // as routed: the gateway's host in lower case, or the upstream of a mesh listener; never from X-Forwarded-Host. What a service sees besides is in the class
 	Target string // path and query as they came
 }
 

@@ -222,6 +222,7 @@ func (x *Exchange) entered(a limit.Answer) *Refusal {
 	x.stage = admitted
 	if a == limit.Admitted {
 		x.placed = true
+		x.bequeath()
 		return nil
 	}
 	f := &Refusal{Reason: hop.Limit, Status: 503, Text: x.Up.Service + " has as many requests as it can take",

@@ -2,7 +2,9 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"stoa/internal/engine/breaker"
@@ -32,18 +34,15 @@ func (x *Exchange) Take(ctx context.Context) (*Endpoint, *Refusal) {
 		x.now = Now()
 	}
 	if f := x.late(x.now); f != nil {
-		if x.dialErr != nil {
-			f.Err = x.dialErr
+		if x.delayed != 0 { // a fault took what was left
+			x.Stuck()
 		}
-		return nil, f
+		return nil, x.unreached(f)
 	}
 	for {
 		e, wait, f := x.await(ctx)
 		if f != nil {
-			if f.Reason == hop.NoEndpoint && x.dialErr != nil {
-				f.Reason, f.Err = hop.Connect, x.dialErr
-			}
-			return nil, f
+			return nil, x.unreached(f)
 		}
 		if wait {
 			x.attempts--
@@ -115,6 +114,26 @@ func (x *Exchange) await(ctx context.Context) (e *Endpoint, wait bool, f *Refusa
 		now = Now()
 	}
 }
+
+// unreached is f, with the reason why no connection came about where one was tried: who was to be
+// told that there is no endpoint, or that time ran out, is told that nothing listens.
+func (x *Exchange) unreached(f *Refusal) *Refusal {
+	switch {
+	case x.dialErr == nil:
+	case f.Reason == hop.NoEndpoint:
+		f.Reason, f.Err = hop.Connect, x.dialErr
+	case f.Reason == hop.Deadline:
+		f.Err = x.dialErr
+		if x.Sent == No && refused(x.dialErr) {
+			f.Reason, f.Status = hop.Connect, 503
+			f.Text, f.Hint = "connection refused: nothing listens for "+x.Up.Service, "See its state: stoa why "+x.Up.Service
+		}
+	}
+	return f
+}
+
+// refused says whether nobody listens where the connection was to go.
+func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 func noEndpoint(u *Upstream, known int) *Refusal {
 	f := &Refusal{Reason: hop.NoEndpoint, Status: 503, Text: u.Service + " has no ready endpoint", Hint: "See its state: stoa why " + u.Service}
@@ -318,6 +337,7 @@ func (x *Exchange) ended(now int64) {
 // and what is judged of it is judged now.
 func (x *Exchange) streams(a AnswerHead) {
 	x.deadline, x.quiet = deadline.Never, x.policy.quiet
+	x.unbind()
 	x.Rec.Status = a.Status
 	if a.GRPC < 0 && IsGRPC(a.ContentType) && !x.pass.Trial() && (x.hasty == nil || !x.hastyPass.Trial()) {
 		x.leave(x.headAt) // most are no streams, and end with a status

@@ -51,7 +51,7 @@ func (r *recalled) get(meters *meter.Registry) *memories {
 // memory is what a route declares of answers that are kept, shared, or stand in.
 type memory struct {
 	*memories
-	class    string        // who may share an answer: the listener, which says who calls, and the rule
+	class    string        // who may share an answer: the listener, which says who calls, and the rule; Recall adds the host as the service sees it
 	edge     bool          // the key is the host that was asked for, else the upstream
 	cache    *cache.Config // nil: no answer is used again
 	coalesce time.Duration // 0: no callers are joined
@@ -114,6 +114,11 @@ func (x *Exchange) Recall(target string, fields cache.Fields, body bool) *Memo {
 	class := r.class
 	if x.Up != x.Route.Up { // a split: versions do not answer for each other
 		class += "\x00" + x.Up.Name
+	}
+	// A service may write the host that it was asked by into its answer. So an answer is for those
+	// who spell it alike: port, dot and case. All spellings are one target to what invalidates it.
+	if r.edge && x.Rec.Host != host || !r.edge && x.Up.Host == "" {
+		class += "\x00host\x00" + x.Rec.Host
 	}
 	return &Memo{x: x, r: r, asked: time.Now().UnixNano(), req: cache.Request{Method: x.Rec.Method,
 		Key: cache.Key{Host: host, Target: target}, Class: class, Fields: fields, Body: body}}

@@ -67,6 +67,9 @@ type Exchange struct {
 	bounded    bool          // the total was declared, or the caller told one
 	short      bool          // the deadline is the caller's, and shorter than the route's
 	grpcTold   bool          // it came as grpc-timeout, too
+	told       bool          // the deadline is one of Until
+	continued  bool          // the trace is the caller's
+	will       *will         // what calls of the callee in the trace inherit; nil: nothing
 	priority   limit.Priority
 	stage      uint8         // of admission
 	waiter     *limit.Waiter // in the queue of the limiter
@@ -109,7 +112,7 @@ func (x *Exchange) Trace(parent string, fresh bool) (hop.Context, bool) {
 	if parent != "" && !fresh {
 		came, ok = hop.ParseTraceparent(parent)
 	}
-	if ok {
+	if x.continued = ok; ok {
 		c = came.Child()
 		x.Rec.Parent = came.Span
 	} else {
@@ -197,6 +200,7 @@ func (x *Exchange) Abandon() {
 	x.Rec.Reason = hop.Overload // it says nothing of the service
 	x.unqueue()
 	x.settle(Now())
+	x.disown()
 	x.giveBack()
 	x.finished = true
 }
@@ -208,6 +212,7 @@ func (x *Exchange) Finish() {
 		return
 	}
 	x.finished = true
+	x.disown()
 	now := Now()
 	x.Rec.Duration = time.Duration(now - nowAt(x.Rec.Start))
 	if x.sticks != nil && x.held != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stoa/internal/engine/cache"
+	"stoa/internal/engine/deadline"
 	"stoa/internal/engine/inject"
 )
 
@@ -56,8 +57,12 @@ type Fault struct {
 func (x *Exchange) Inject() Fault {
 	v := x.decideFault()
 	f := Fault{Delay: v.Delay, Over: v.Abort != 0, abort: v.Abort, id: v.ID}
-	if per := x.policy.retry.Try(none); v.Delay > per {
-		f.Delay, f.Over, f.abort = per, true, 0
+	room := x.policy.retry.Try(none)
+	if v.Delay > 0 && x.deadline != deadline.Never { // it may be the time for the whole that runs out
+		room = min(room, x.left(Now()))
+	}
+	if v.Delay > 0 && v.Delay >= room {
+		f.Delay, f.Over, f.abort = room, true, 0
 	}
 	x.delayed = f.Delay
 	return f

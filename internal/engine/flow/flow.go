@@ -24,6 +24,12 @@
 // endpoint, and outlives snapshots. A refusal of ours says nothing of a service, and is made before
 // the body is read. A request that passes takes no lock and allocates nothing here.
 //
+// Time and priority follow the trace. A service need not know Stoa's fields: it must pass traceparent on
+// for its traces anyway. While an exchange is at a service that has a declared or told deadline, or
+// a priority, the plane remembers both by trace and service (estate), and a call of that service in that
+// trace that says nothing itself takes what is left of the time, and the priority. See
+// docs/adr/0018-time-follows-the-trace.md.
+//
 // Limits: a gRPC status that comes in trailers is told to outlier and breaker when the stream
 // ends; a stream has given its place at the limiter back by then.
 package flow
@@ -69,6 +75,7 @@ type Plane struct {
 	counted atomic.Pointer[inject.Set] // the faults of the last SetFaults, for what they did
 
 	recalled recalled
+	estate   estate
 
 	upsMu  sync.Mutex
 	ups    map[string]*pool // by upstream; guarded by upsMu

@@ -44,6 +44,15 @@ func (x *Exchange) resolve() {
 		caller = deadline.Told([]byte(told.GRPC), []byte(told.Timeout), []byte(told.Envoy), x.Edge)
 		x.grpcTold = told.GRPC != ""
 	}
+	if !x.Edge && (told.Timeout == "" || told.Priority == "") {
+		left, priority := x.inherit()
+		if told.Timeout == "" {
+			caller = min(caller, left)
+		}
+		if told.Priority == "" && priority != limit.Normal {
+			x.priority = priority
+		}
+	}
 	x.short = caller < p.total
 	x.bounded = p.declared || caller != none
 	x.deadline = deadline.At(x.now, deadline.Effective(p.total, caller))
@@ -138,7 +147,7 @@ func (x *Exchange) TryDeadline() time.Time {
 func (x *Exchange) Quiet() time.Duration { return x.quiet }
 
 // Until bounds a call that no rule bounds.
-func (x *Exchange) Until(t time.Time) { x.deadline = min(x.deadline, nowAt(t)) }
+func (x *Exchange) Until(t time.Time) { x.deadline, x.told = min(x.deadline, nowAt(t)), true }
 
 func timeOf(at int64) time.Time {
 	if at == deadline.Never || at == 0 {

@@ -81,7 +81,7 @@ func TestGameDay(t *testing.T) {
 
 	t.Cleanup(func() { exec.Command(os.Getenv("STOA_BIN"), "faults", "clear").Run() })
 	stoa(t, "inject", "inventory", "--abort", "503", "--percent", "30", "--for", "30m", "--reason", "game day")
-	stoa(t, "inject", "inventory", "--delay", "3s", "--for", "30m", "--reason", "game day") // the storefront waits for 2 s
+	stoa(t, "inject", "inventory", "--delay", "2s", "--for", "30m", "--reason", "game day") // as long as the storefront waits
 	stoa(t, "inject", "shipping", "--abort", "503", "--from", "storefront", "--for", "30m")
 
 	sign := func(service, kind string) string {
@@ -100,7 +100,7 @@ func TestGameDay(t *testing.T) {
 	chrome.Eval[bool](d, `(location.hash = "#service=inventory", true)`)
 	d.Until("its page tells since when", guard("breaker", "open since"))
 	d.Until("and what the window told", guard("breaker", "In the 10 s before it opened")+` && `+guard("breaker", "refused in all"))
-	d.Until("two faults are in force, with their end and author", guard("faults", "2 in force")+` && `+guard("faults", "wait 3s")+` && `+guard("faults", "(game day); ends in 2"))
+	d.Until("two faults are in force, with their end and author", guard("faults", "2 in force")+` && `+guard("faults", "wait 2s")+` && `+guard("faults", "(game day); ends in 2"))
 	d.Until("retries have a budget", guard("retries", "of the budget used"))
 	picture(d, "gameday-inventory")
 
