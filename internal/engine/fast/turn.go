@@ -94,9 +94,11 @@ func (l *loop) read(c *conn) {
 					return
 				}
 				continue
-			case err != h1.ErrShort, !c.seat.more, w.w == len(w.in):
+			case err != h1.ErrShort, !c.seat.more, w.r == 0 && w.w == len(w.in):
 				l.giveUp(c, nil)
 				return
+			case w.w == len(w.in):
+				w.r, w.w = 0, copy(w.in, b)
 			}
 		}
 		if !c.seat.more {
