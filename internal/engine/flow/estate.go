@@ -128,6 +128,9 @@ func (e *estate) find(of heirs, span hop.SpanID, now int64) (until int64, p limi
 	defer s.mu.Unlock()
 	for w, first := s.by[of], true; w != nil; w, first = w.below, false {
 		if w.span == span {
+			if w.deadline <= now { // what goes on after its time outlives it
+				return deadline.Never, w.priority
+			}
 			return w.deadline, w.priority
 		}
 		if w.deadline > now {
