@@ -288,6 +288,15 @@ type replayed struct {
 	held []byte
 }
 
+// CloseWrite ends what is written, where the connection can.
+func (r *replayed) CloseWrite() error {
+	if cw, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return nil
+}
+
+// Read gives first what was read before.
 func (r *replayed) Read(p []byte) (int, error) {
 	if len(r.held) > 0 {
 		n := copy(p, r.held)

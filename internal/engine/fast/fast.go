@@ -9,7 +9,7 @@
 // In the steady state a request costs four system calls: two reads and two writes. What
 // decides is package flow; this engine reads, sends and forwards. It carries requests
 // over HTTP/1.1 to upstreams that speak HTTP/1.1. The rest it hands on: a connection that
-// begins with the preface of HTTP/2 to Options.HTTP2; a request that leads to files, or
+// begins with the preface of HTTP/2 to Options.HTTP2 (package h2proxy); a request that leads to files, or
 // to an upstream of another protocol, to Options.Portable, as a request of net/http whose
 // head this package has read (bridge.go).
 //
