@@ -26,6 +26,19 @@ func status(text string) (st workload.Status) {
 	return st
 }
 
+// Before the first build is applied nothing is final: what is wrong is of an earlier time.
+func TestNothingIsFinalBeforeTheFirstApply(t *testing.T) {
+	behind := awaits([]lag{{service: "a", why: "no certificate", final: true}, {service: "b"}})
+	for _, l := range behind {
+		if l.final {
+			t.Errorf("%+v", l)
+		}
+	}
+	if len(behind) != 2 || behind[0].why != "no certificate" {
+		t.Errorf("%+v", behind)
+	}
+}
+
 func TestLags(t *testing.T) {
 	for _, c := range []struct {
 		status   string

@@ -214,8 +214,12 @@ func (v *view) take(status workload.Status) {
 	if !v.urls && status.Gateway != "" {
 		v.urls = true
 		link := v.p.Login(loginLife)
+		at := status.Gateway
+		if status.GatewayNote != "" {
+			at += "  (" + status.GatewayNote + ")"
+		}
 		v.emit(notice{Kind: "up", At: core.At(now), Gateway: status.Gateway, Admin: status.Admin, Dashboard: link},
-			fmt.Sprintf("\ngateway    %s\ndashboard  %s\n", status.Gateway, link))
+			fmt.Sprintf("\ngateway    %s\ndashboard  %s\n", at, link))
 		if root := v.p.GatewayRoot(); root != "" {
 			v.emit(notice{Kind: "root", At: core.At(now), Text: root},
 				fmt.Sprintf("trust      %s\n           (the root of the development CA: curl --cacert FILE, or import it into your browser)\n", root))
