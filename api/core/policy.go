@@ -12,7 +12,9 @@ type Policy struct {
 	// Idle is how long a stream may be without traffic in both ways; at most 24h.
 	Idle Duration `json:"idle,omitempty" example:"5m" default:"5m"`
 	// Retry is which calls are made again, on another endpoint if there is one. Undeclared: once,
-	// if the call did no harm: it never arrived, its method is safe or idempotent, or it bears an Idempotency-Key.
+	// if the call did no harm: it never arrived, its method is safe or idempotent, or it bears an Idempotency-Key. A
+	// path that is exposed repeats undeclared only what had no answer (connect, reset): an answer may be one that the service
+	// passes on, of a call that was repeated already.
 	Retry *Retry `json:"retry,omitempty" example:"{attempts: 3}"`
 	// Fallback is what is answered where the failure would be, for safe methods only. Undeclared: the failure.
 	Fallback *Fallback `json:"fallback,omitempty" example:"{cached: 5m}"`

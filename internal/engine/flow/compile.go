@@ -101,7 +101,7 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 		cl.table, _ = route.Compile(l.Routes) // Swap has checked
 		for i := range cl.table.Rules() {
 			r := &cl.table.Rules()[i]
-			cr := &Route{Rule: r, policy: compilePolicy(r, s.Policies[r.Policy], func(i int) *spending {
+			cr := &Route{Rule: r, policy: compilePolicy(r, s.Policies[r.Policy], l.Edge(), func(i int) *spending {
 				k := spendingKey{name, r.Name, i}
 				if spent[k] = p.spent[k]; spent[k] == nil {
 					spent[k] = &spending{}

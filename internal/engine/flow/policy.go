@@ -49,9 +49,9 @@ var never = &policy{total: none, patience: none, retry: retry.Config{Attempts: 1
 
 // policy compiles how the calls of a rule are carried. spent is asked for what was spent of
 // its rates.
-func compilePolicy(r *route.Rule, c snapshot.Policy, spent func(i int) *spending) *policy {
+func compilePolicy(r *route.Rule, c snapshot.Policy, edge bool, spent func(i int) *spending) *policy {
 	p := &policy{
-		total: c.Deadline.Route(), declared: c.Deadline.Total != 0 || r.Timeout > 0, retry: c.Retry.Compile(), priority: c.Priority, cohort: sourceOf(c.Cohort), guard: compileGuard(c),
+		total: c.Deadline.Route(), declared: c.Deadline.Total != 0 || r.Timeout > 0, retry: c.Retries(edge).Compile(), priority: c.Priority, cohort: sourceOf(c.Cohort), guard: compileGuard(c),
 	}
 	p.hedges = c.Retry.HedgeAfter != ""
 	if r.Timeout > 0 {

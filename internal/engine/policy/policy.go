@@ -60,6 +60,9 @@ func retryOf(r *core.Retry) retry.Config {
 		return retry.Config{}
 	}
 	c := retry.Config{Attempts: r.Attempts, PerTry: r.PerTry.D(), Unsafe: r.Unsafe, On: r.On, HedgeAfter: r.Hedge}
+	if c.Attempts == 0 {
+		c.Attempts = retry.DefaultAttempts // declared: at the gateway that is more than nothing
+	}
 	if r.Backoff != nil {
 		c.Base, c.Cap = r.Backoff.Base.D(), r.Backoff.Cap.D()
 	}

@@ -2,10 +2,12 @@ package snapshot
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 	"time"
 
 	"stoa/internal/engine/deadline"
+	"stoa/internal/engine/retry"
 	"stoa/internal/engine/route"
 )
 
@@ -17,6 +19,16 @@ func (p Policy) Patience(r *route.Rule) time.Duration {
 		total = r.Timeout
 	}
 	return min(total, cmp.Or(p.Retry.PerTry, deadline.None))
+}
+
+// Retries is what is repeated of a call by p; edge says that its caller is outside. What nobody has declared
+// is then repeated only where no answer came: an answer may be one that the service passes on, of calls that
+// were repeated within. See docs/adr/0016-who-shares-a-breaker.md.
+func (p Policy) Retries(edge bool) retry.Config {
+	if edge && reflect.ValueOf(p.Retry).IsZero() {
+		return retry.Config{On: []string{"connect", "reset"}}
+	}
+	return p.Retry
 }
 
 // Patience gives, by upstream, how long the attempts of the rules that lead to it may take:

@@ -112,8 +112,11 @@ func (s *settler) policy(p snapshot.Policy, called bool) []gateway.Setting {
 		say("retry", s.retry(p.Retry), own.Retry != nil, def.Retry != nil, set)
 		if p.Retry.Attempts != 1 {
 			on := "connect, reset, timeout, 502, 503, 504, 429 with Retry-After, gRPC's UNAVAILABLE"
-			if len(p.Retry.On) > 0 {
-				on = strings.Join(p.Retry.On, ", ")
+			if c := p.Retries(s.edge); len(c.On) > 0 {
+				on = strings.Join(c.On, ", ")
+			}
+			if own.Retry == nil && def.Retry == nil && s.edge && !set {
+				on += "; no answers, which may be passed on: those are repeated where retry is declared"
 			}
 			say("retry.on", on, own.Retry != nil, def.Retry != nil, set)
 			say("retry.backoff", fmt.Sprintf("up to %s, doubling to %s, or as Retry-After says", core.Duration(cmp.Or(p.Retry.Base, retry.DefaultBase)),

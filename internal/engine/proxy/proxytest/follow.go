@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -256,6 +257,41 @@ func testStuck(t *testing.T, open func(proxy.Options) Engine) {
 					return open
 				})
 			})
+		}
+	}
+}
+
+// testEdgeRepeats: undeclared, the gateway repeats what had no answer, and no answer, which may be passed on.
+func testEdgeRepeats(t *testing.T, open func(proxy.Options) Engine) {
+	for _, declared := range []bool{false, true} {
+		p := snapshot.Policy{Priority: limit.Low}
+		if declared {
+			p.Retry.Attempts = 2
+		}
+		b := newBench(t, open, calm, policy(p))
+		var seen atomic.Int64
+		var status atomic.Int64
+		b.serve(func(w http.ResponseWriter, r *http.Request) {
+			if seen.Add(1); status.Load() == 0 && seen.Load() == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			w.WriteHeader(int(max(status.Load(), 200)))
+		})
+		if code, _, _ := ask(t, b.edge, "GET", "", ""); code != 200 || seen.Load() != 2 {
+			t.Errorf("declared=%v, a connection that broke: %d after %d requests at the service", declared, code, seen.Load())
+		}
+		for _, code := range []int{502, 503, 504} {
+			for addr, repeated := range map[string]bool{b.edge: declared, b.mesh: true} {
+				seen.Store(0)
+				status.Store(int64(code))
+				want := int64(1)
+				if repeated {
+					want = 2
+				}
+				if got, _, _ := ask(t, addr, "GET", "", ""); got != code || seen.Load() != want {
+					t.Errorf("declared=%v, edge=%v: %d for %d, after %d requests at the service, want %d", declared, addr == b.edge, got, code, seen.Load(), want)
+				}
+			}
 		}
 	}
 }

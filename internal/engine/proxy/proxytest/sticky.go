@@ -12,6 +12,7 @@ import (
 	"stoa/internal/engine/balance"
 	"stoa/internal/engine/cache"
 	"stoa/internal/engine/proxy"
+	"stoa/internal/engine/retry"
 	"stoa/internal/engine/route"
 	"stoa/internal/engine/snapshot"
 )
@@ -131,7 +132,13 @@ func testSticky(t *testing.T, open func(proxy.Options) Engine) {
 		}
 	})
 	t.Run("an instance that fails", func(t *testing.T) {
-		b := newBench(t, open, rules(rule), even)
+		repeated := func(s *snapshot.Snapshot) { // of an answer, at the gateway, where that is declared
+			policy(snapshot.Policy{Retry: retry.Config{Attempts: 2}})(s)
+			r := rule
+			r.Policy = "p"
+			rules(r)(s)
+		}
+		b := newBench(t, open, repeated, even)
 		var bad atomic.Int64
 		bad.Store(-1)
 		b.fleet(3, func(i int, w http.ResponseWriter, r *http.Request) {

@@ -92,6 +92,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"deadlines", testDeadlines},
 		{"follow", testFollow},
 		{"seen", testSeen},
+		{"edge repeats", testEdgeRepeats},
 		{"refused in time", testRefusedInTime},
 		{"stuck", testStuck},
 		{"limits", testLimits},
