@@ -20,6 +20,10 @@ type Use struct {
 	// As gives the address under names of the caller's own: a variable, and what it holds:
 	// url (http://127.0.0.1:41234), addr (127.0.0.1:41234), host or port.
 	As map[string]string `json:"as,omitempty" example:"{PRODUCT_CATALOG_SERVICE_ADDR: addr}"`
+	// Relaxed passes paths on that have more than one reading, byte for byte: with an empty segment (//), a dot
+	// segment, a needless escape (%41) or a byte that must be escaped. Undeclared, they are refused, as at the
+	// gateway: a caller that builds paths of what it was told else reaches what it did not mean.
+	Relaxed bool `json:"relaxed,omitempty"`
 	core.Policy
 }
 

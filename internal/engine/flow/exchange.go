@@ -141,7 +141,7 @@ func (x *Exchange) Find(l *Listener, hit *route.Hit) *Refusal {
 	if hit.Rule == nil || !hit.Rule.Relaxed {
 		if err := route.Canonical(spelt); err != nil {
 			return &Refusal{Reason: hop.BadPath, Status: 400, Text: "path: " + err.Error(),
-				Hint: "Send the path in its canonical form, or set relaxed: true where the service exposes it."}
+				Hint: "Send the path in its canonical form, or set relaxed: true " + relaxes(x.Edge) + "."}
 		}
 	}
 	if hit.Rule == nil {
@@ -170,6 +170,14 @@ func (x *Exchange) Find(l *Listener, hit *route.Hit) *Refusal {
 		return x.cross(g.cors)
 	}
 	return nil
+}
+
+// relaxes says where a rule is told to take paths of several readings.
+func relaxes(edge bool) string {
+	if edge {
+		return "where the service exposes it"
+	}
+	return "in the uses of the caller"
 }
 
 // To makes x a call from inside Stoa to an upstream, by no rule; false if there is none.

@@ -30,9 +30,9 @@ func world(t *testing.T, docs ...core.Document) (*Module, *snapshot.Snapshot) {
 		State: func() core.State { return st },
 	})
 	others := snapshot.Fragment{From: "mesh", Upstreams: map[string]snapshot.Upstream{}, Listeners: map[string]snapshot.Listener{
-		"orders>catalog": {Caller: "orders", Protocol: snapshot.HTTP, Routes: []route.Rule{{Name: "orders>catalog", Path: "/", Upstream: "catalog", Relaxed: true, Source: "service/orders uses[0]"}}},
+		"orders>catalog": {Caller: "orders", Protocol: snapshot.HTTP, Routes: []route.Rule{{Name: "orders>catalog", Path: "/", Upstream: "catalog", Source: "service/orders uses[0]"}}},
 		"orders>queue":   {Caller: "orders", Protocol: snapshot.TCP, Upstream: "queue"},
-		"cart>catalog":   {Caller: "cart", Protocol: snapshot.HTTP, Routes: []route.Rule{{Name: "cart>catalog", Path: "/", Upstream: "catalog", Relaxed: true}}},
+		"cart>catalog":   {Caller: "cart", Protocol: snapshot.HTTP, Routes: []route.Rule{{Name: "cart>catalog", Path: "/", Upstream: "catalog"}}},
 	}}
 	for _, name := range []string{"orders", "orders-next", "orders/admin", "catalog", "cart"} {
 		others.Upstreams[name] = snapshot.Upstream{Service: strings.Split(name, "/")[0], Protocol: snapshot.HTTP1}

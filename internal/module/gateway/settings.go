@@ -54,6 +54,9 @@ func (s *settler) rule(snap *snapshot.Snapshot, r *route.Rule) (out []gateway.Se
 	say := func(name, value string) {
 		out = append(out, gateway.Setting{Name: name, Value: value, From: from})
 	}
+	if r.Relaxed {
+		say("relaxed", "paths of several readings are passed on byte for byte")
+	}
 	if k := r.Sticky; k != nil {
 		say("sticky", sticky(*k))
 	}
@@ -116,7 +119,7 @@ func (s *settler) policy(p snapshot.Policy, called bool) []gateway.Setting {
 				on = strings.Join(c.On, ", ")
 			}
 			if own.Retry == nil && def.Retry == nil && s.edge && !set {
-				on += "; no answers, which may be passed on: those are repeated where retry is declared"
+				on += "; answers only where retry is declared"
 			}
 			say("retry.on", on, own.Retry != nil, def.Retry != nil, set)
 			say("retry.backoff", fmt.Sprintf("up to %s, doubling to %s, or as Retry-After says", core.Duration(cmp.Or(p.Retry.Base, retry.DefaultBase)),

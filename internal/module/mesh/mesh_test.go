@@ -205,6 +205,19 @@ func TestGrantGivesBackWhenOneFails(t *testing.T) {
 	}
 }
 
+// Paths of several readings are refused inside as at the gateway, unless the caller says that it has such.
+func TestRelaxed(t *testing.T) {
+	for uses, want := range map[string]bool{`[{"service":"b"}]`: false, `[{"service":"b","relaxed":true}]`: true} {
+		st := core.State{Docs: map[core.Ref]core.Document{}}
+		for _, d := range []core.Document{doc("a", "", "run", goProgram, "uses", uses), doc("b", "", "run", goProgram)} {
+			st.Docs[d.Ref()] = d
+		}
+		if got := Fragment(st).Listeners["a>b"].Routes[0].Relaxed; got != want {
+			t.Errorf("%s: relaxed %v", uses, got)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	ctx := func(name, uses string) core.Document {
 		d := core.Document{Kind: core.KindContext, Name: name, Sections: map[string]json.RawMessage{}}
@@ -223,6 +236,8 @@ func TestCheck(t *testing.T) {
 	}{
 		{"good", `[{"service":"inventory"}]`, "", []core.Document{other("inventory", "")}, ""},
 		{"dangling", `[{"service":"inventroy"}]`, "", []core.Document{other("inventory", "")}, "uses[0].service: there is no Service \"inventroy\""},
+		{"relaxed", `[{"service":"inventory","relaxed":true}]`, "", []core.Document{other("inventory", "")}, ""},
+		{"relaxed tcp", `[{"service":"q","relaxed":true}]`, "", []core.Document{queue}, "uses[0].relaxed: the port speaks tcp"},
 		{"itself", `[{"service":"a"}]`, "", nil, "uses[0].service: a service does not use itself"},
 		{"files", `[{"service":"web"}]`, "", []core.Document{doc("web", "", "run", `{"static":"d"}`)}, "uses[0].service: service/web is files"},
 		{"no port", `[{"service":"worker"}]`, "", []core.Document{doc("worker", "", "run", goProgram, "listen", `[]`)}, "uses[0].service: service/worker has no port"},

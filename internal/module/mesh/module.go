@@ -86,7 +86,7 @@ func Fragment(state core.State) snapshot.Fragment {
 				continue
 			}
 			r := route.Rule{
-				Name: name, Kind: route.Prefix, Path: "/", Upstream: upstream, Relaxed: true,
+				Name: name, Kind: route.Prefix, Path: "/", Upstream: upstream, Relaxed: u.Relaxed,
 				Source: fmt.Sprintf("%s uses[%d]", doc.Ref(), i),
 			}
 			if p := policyOf(state, doc, u, defaults); policy.Says(p) {

@@ -48,6 +48,10 @@ func checkPolicy(k *host.Checker, at string, uses []mesh.Use, u mesh.Use, l work
 		k.Bad(at+"."+field, "the port speaks tcp, where no single calls are known", "take it away, or declare the port's protocol: http")
 		return
 	}
+	if u.Relaxed && l.Protocol == workload.TCP {
+		k.Bad(at+".relaxed", "the port speaks tcp, which has no paths", "take it away")
+		return
+	}
 	if policy.SpeaksGRPC(k.State.Docs[core.Ref{Kind: core.KindService, Name: u.Service}], l) {
 		policy.CheckGRPC(u.Policy, u.Service, func(path, text, hint string) { k.Bad(at+"."+path, text, hint) })
 	}
