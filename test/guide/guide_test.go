@@ -41,6 +41,9 @@ const (
 
 	// patience is how long what a command prints may take to be what the page shows.
 	patience = 90 * time.Second
+
+	// typing is how long a person takes from "all ready" to the next command, at least.
+	typing = time.Second
 )
 
 // A page that is run.
@@ -55,6 +58,7 @@ var pages = []page{
 	{name: "headers.md", after: "calls.md"},
 	{name: "telemetry.md", after: "calls.md"},
 	{name: "browsers.md", after: "calls.md"},
+	{name: "settings.md"},
 	{name: "tls.md", after: "calls.md"},
 }
 
@@ -256,6 +260,7 @@ func (s *story) settled(from int64, line int) {
 	for {
 		b, err := os.ReadFile(s.log())
 		if err == nil && int64(len(b)) > from && regexp.MustCompile(`(?m)^(all ready|.* problems?$)`).Match(b[from:]) {
+			time.Sleep(typing) // what carries the calls knows it a moment later
 			return
 		}
 		if time.Since(began) > patience {
@@ -375,7 +380,7 @@ var differs = []struct {
 	{regexp.MustCompile(`\b\d+(\.\d+)?[eE][-+]?\d+\b|\b\d+\.\d{3,}\b`), "FLOAT"},
 	{regexp.MustCompile(`/[^ ]*/data\b`), "DATA"},
 	{regexp.MustCompile(`/[^ ]*\.stoa\b`), "DATA"},
-	{regexp.MustCompile(`\b\d+\.\d(%|/s)?( |$)`), "RATE "},
+	{regexp.MustCompile(`(^|[ ,])\d+\.\d(%|/s)?([ ,\r]|$)`), "${1}RATE$3"},
 	{regexp.MustCompile(`Stoa-Timeout-Ms: \d+`), "Stoa-Timeout-Ms: N"},
 	{regexp.MustCompile(`[━·]+`), "BAR"},
 	{regexp.MustCompile(`[-─]{5,}`), "RULE"},
