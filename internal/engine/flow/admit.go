@@ -221,7 +221,7 @@ func (r *rateLimit) giveBack(t rate.Tag, v rate.Verdict, since time.Duration) {
 func (x *Exchange) entered(a limit.Answer) *Refusal {
 	x.stage = admitted
 	if a == limit.Admitted {
-		x.placed = true
+		x.placed, x.entry = true, x.now
 		x.bequeath()
 		return nil
 	}

@@ -404,7 +404,9 @@ func (x *Exchange) leave(now int64) {
 		return
 	}
 	x.placed = false
-	took, o := time.Duration(x.headAt-x.began), limit.Ignored
+	// As long as the place was held: with what a fault delays and what failed before. Else the limit is for
+	// shorter calls than there are, and falls until it, and not the service, is what is short.
+	took, o := time.Duration(x.headAt-x.entry), limit.Ignored
 	switch rec := &x.Rec; {
 	case rec.Injected != "" && x.held == nil: // no service was asked
 	case x.overloaded, rec.Reason == hop.Deadline && x.Sent != No && !x.short:

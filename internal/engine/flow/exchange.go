@@ -61,6 +61,7 @@ type Exchange struct {
 	until    int64 // of the hold
 	began    int64 // the attempt
 	headAt   int64 // the answer to it
+	entry    int64 // with placed: when the place was got
 
 	quiet      time.Duration // of a stream
 	delayed    time.Duration // of the attempt, by a fault
