@@ -122,6 +122,17 @@ func (b *Breaker) Configure(c Config, now int64) {
 	}
 }
 
+// Retry lets an open breaker try at once: what it opened for is known to be over. If the trial fails, it is
+// open for as long as the first time.
+func (b *Breaker) Retry(now int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.phase() == Open {
+		b.until.Store(min(b.until.Load(), now))
+		b.streak = 0
+	}
+}
+
 // Allow asks for one call. If it is refused, wait is about when to come again, at least 1 ns.
 func (b *Breaker) Allow(now int64) (p Pass, wait time.Duration, ok bool) {
 	w := b.word.Load()

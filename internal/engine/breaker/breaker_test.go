@@ -415,3 +415,40 @@ func BenchmarkRefused(b *testing.B) {
 		}
 	}
 }
+
+// What it opened for may be known to be over: then it tries at once, and fails or closes as ever.
+func TestRetry(t *testing.T) {
+	const second = int64(time.Second)
+	b := New(Config{Least: 10, Open: time.Minute, OpenMax: time.Minute}, 1)
+	for range 10 {
+		p, _, _ := b.Allow(second)
+		b.Done(p, Bad, second)
+	}
+	if _, _, ok := b.Allow(2 * second); ok {
+		t.Fatal("it is not open")
+	}
+	b.Retry(2 * second)
+	if s := b.State(2 * second); s.Phase != HalfOpen {
+		t.Errorf("it is %v, want half-open", s.Phase)
+	}
+	p, _, ok := b.Allow(2 * second)
+	if !ok || !p.Trial() {
+		t.Fatal("no trial")
+	}
+	b.Done(p, Bad, 2*second)
+	if _, wait, ok := b.Allow(3 * second); ok || wait < 30*time.Second {
+		t.Errorf("after a trial that failed: %v, %v", wait, ok)
+	}
+	b.Retry(3 * second)
+	for range 7 {
+		p, _, ok := b.Allow(3 * second)
+		if !ok {
+			t.Fatal("no trial")
+		}
+		b.Done(p, Good, 3*second)
+	}
+	b.Retry(3 * second) // of no effect
+	if s := b.State(3 * second); s.Phase != Closed {
+		t.Errorf("it is %v, want closed", s.Phase)
+	}
+}

@@ -23,6 +23,7 @@ type faultSet struct {
 // ends by itself at its Until. What inject.Fault.Check would refuse is left out.
 func (p *Plane) SetFaults(faults []inject.Fault) {
 	now := time.Now().UnixNano()
+	defer p.faultsEnd(append([]inject.Fault{}, faults...), now)
 	set := inject.Compile(faults, now)
 	set.Follow(p.counted.Swap(set))
 	if set == nil {
@@ -34,6 +35,57 @@ func (p *Plane) SetFaults(faults []inject.Fault) {
 		s.ends = max(s.ends, min(f.Until, now+int64(inject.MaxAhead)))
 	}
 	p.faults.Store(s)
+}
+
+// faultsEnd lets the breakers of services try at once whose faults are over: those of the last call that are not
+// among faults (nil: all are), and those whose time has come. Else a service that is well again is refused for up to a minute.
+func (p *Plane) faultsEnd(faults []inject.Fault, now int64) {
+	p.faultsMu.Lock()
+	old := p.injected
+	if faults == nil { // the same as before
+		faults = old
+	}
+	p.injected = nil
+	in := make(map[string]bool, len(faults))
+	for _, f := range faults {
+		if f.Until > now {
+			in[f.ID] = true
+			p.injected = append(p.injected, f)
+		}
+	}
+	p.faultsMu.Unlock()
+	for _, f := range old {
+		if in[f.ID] {
+			continue
+		}
+		for _, u := range p.cur.Load().upstreams {
+			if f.Callee == "" || f.Callee == u.Service {
+				p.retry(u.pool)
+			}
+		}
+	}
+}
+
+// expire is faultsEnd for what ended by itself.
+func (p *Plane) expire() {
+	p.faultsMu.Lock()
+	some := len(p.injected) > 0
+	p.faultsMu.Unlock()
+	if some {
+		p.faultsEnd(nil, time.Now().UnixNano())
+	}
+}
+
+// retry lets the breakers of u try at once.
+func (p *Plane) retry(u *pool) {
+	p.upsMu.Lock()
+	hasty := u.hasty
+	p.upsMu.Unlock()
+	now := Now()
+	u.breaker.Retry(now)
+	for _, h := range hasty {
+		h.breaker.Retry(now)
+	}
 }
 
 // FaultHits gives what each fault of the last SetFaults has done so far, by its id.

@@ -74,6 +74,9 @@ type Plane struct {
 	faults  atomic.Pointer[faultSet]   // nil: none
 	counted atomic.Pointer[inject.Set] // the faults of the last SetFaults, for what they did
 
+	faultsMu sync.Mutex
+	injected []inject.Fault // of the last SetFaults, without those that have ended; guarded by faultsMu; replaced, never changed
+
 	recalled recalled
 	estate   estate
 

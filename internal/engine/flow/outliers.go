@@ -31,7 +31,7 @@ func (p *Plane) decided(u *pool, set *endpointSet, d outlier.Decision) {
 }
 
 // Look sees to what is due without requests: who comes back from ejection, what the gauges show,
-// which hops are slow. engine/proxy calls it once a second.
+// which hops are slow, which faults have ended. engine/proxy calls it once a second.
 func (p *Plane) Look() {
 	p.upsMu.Lock()
 	all := make([]*pool, 0, len(p.ups))
@@ -43,6 +43,7 @@ func (p *Plane) Look() {
 		p.look(u, Now())
 	}
 	p.learnSlow()
+	p.expire()
 }
 
 // look is called with every request that ends.

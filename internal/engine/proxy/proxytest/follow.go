@@ -295,3 +295,32 @@ func testEdgeRepeats(t *testing.T, open func(proxy.Options) Engine) {
 		}
 	}
 }
+
+// testFaultsOver: what a fault opened tries again as soon as the fault is over, by itself or by a command.
+func testFaultsOver(t *testing.T, open func(proxy.Options) Engine) {
+	for _, cleared := range []bool{true, false} {
+		b := newBench(t, open, policy(snapshot.Policy{Retry: once}), upstream(func(u *snapshot.Upstream) {
+			u.Breaker.Least, u.Breaker.Open, u.Breaker.OpenMax = 10, 10*time.Minute, 10*time.Minute // longer than anybody waits here
+		}))
+		b.serve(func(w http.ResponseWriter, r *http.Request) {})
+		f := inject.Fault{ID: "down", Callee: "svc", Percent: 100, Abort: 503, Until: soon()}
+		if !cleared {
+			f.Until = time.Now().Add(2 * time.Second).UnixNano()
+		}
+		b.SetFaults([]inject.Fault{f})
+		eventually(t, "the breaker opens", func() bool {
+			_, h, _ := ask(t, b.mesh, "GET", "", "")
+			return h.Get("Stoa-Reason") == string(hop.Breaker)
+		})
+		if cleared {
+			b.SetFaults(nil)
+		}
+		eventually(t, "calls pass again", func() bool {
+			if !cleared {
+				b.Look() // as every second
+			}
+			code, _, _ := ask(t, b.mesh, "GET", "", "")
+			return code == 200
+		})
+	}
+}

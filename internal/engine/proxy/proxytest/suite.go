@@ -91,6 +91,7 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"haste", testHaste},
 		{"deadlines", testDeadlines},
 		{"follow", testFollow},
+		{"faults over", testFaultsOver},
 		{"seen", testSeen},
 		{"edge repeats", testEdgeRepeats},
 		{"refused in time", testRefusedInTime},
