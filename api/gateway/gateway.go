@@ -135,6 +135,9 @@ type Gateway struct {
 	RedirectHTTP string `json:"redirectHTTP,omitempty" example:"\":80\""`
 	// Heads bounds the line and fields of a request; what has more is refused before any rule is looked for.
 	Heads *Heads `json:"heads,omitempty" example:"{bytes: 32768}"`
+	// NewTrace gives every request a trace of its own. Undeclared, the id that a caller outside gives with traceparent is
+	// kept; whether it is recorded is decided here in any case.
+	NewTrace bool `json:"newTrace,omitempty"`
 }
 
 // Heads bounds the head of a request from outside. Raise it for what sends long cookies or URLs; every

@@ -30,7 +30,8 @@ type Balance struct {
 	By string `json:"by,omitempty" enum:"ewma,least,round-robin,ring,maglev" example:"least" default:"ewma"`
 	// Key is what ring and maglev go by: header:NAME, cookie:NAME, client (the address) or path.
 	Key string `json:"key,omitempty" example:"\"header:X-Tenant\""`
-	// SlowStart is how long a new instance takes to get its full share, at most 1h. 0s: at once.
+	// SlowStart is how long a new instance takes to get its full share, at most 1h. 0s: at once, as by ring and maglev if
+	// undeclared, whose keys stay where they are.
 	SlowStart *core.Duration `json:"slowStart,omitempty" example:"30s" default:"10s"`
 	// Panic is the percentage of instances below which it is ignored that the others are left alone
 	// (outliers): better a bad one than none. -1: never.

@@ -42,6 +42,7 @@ type Span struct {
 	Host           string    `json:"host,omitempty"` // as the caller said, with its port
 	Path           string    `json:"path"`
 	Protocol       string    `json:"protocol"`
+	TLS            bool      `json:"tls,omitempty"` // the caller came over TLS
 	Status         int       `json:"status"`
 	GRPCStatus     string    `json:"grpcStatus,omitempty"`
 	Start          core.Time `json:"start"`

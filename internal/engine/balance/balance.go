@@ -40,6 +40,7 @@
 package balance
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -66,8 +67,17 @@ const (
 type Config struct {
 	By        string        `json:"by,omitempty"`        // ewma, least, round-robin, ring or maglev; "" means ewma
 	Key       string        `json:"key,omitempty"`       // for ring and maglev: header:NAME, cookie:NAME, client or path
-	SlowStart time.Duration `json:"slowStart,omitempty"` // until an added endpoint has its full share; 0 means 10s, negative: at once
+	SlowStart time.Duration `json:"slowStart,omitempty"` // until an added endpoint has its full share; 0 means 10s, by ring and maglev at once; negative: at once
 	Panic     int           `json:"panic,omitempty"`     // percent; with fewer endpoints not ejected, ejection is ignored; 0 means 50, negative: never
+}
+
+// Start is how long an added endpoint has less than its share. By ring and maglev it has all at once, unless
+// that is declared: what is spared to it would go to others for that time, and a key not stay where it is.
+func (c Config) Start() time.Duration {
+	if c.SlowStart == 0 && (c.By == Ring || c.By == Maglev) {
+		return 0
+	}
+	return max(cmp.Or(c.SlowStart, DefaultSlowStart), 0)
 }
 
 // Check calls bad for each field that is wrong, with its path below c.

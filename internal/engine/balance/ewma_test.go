@@ -203,7 +203,14 @@ func TestSlowStart(t *testing.T) {
 	for _, by := range policies {
 		for _, n := range []int{2, 5} {
 			ms := append(olds(n-1), balance.NewMember(t0))
-			s := balance.NewSet(keyed(by), ms, ids(n), nil)
+			c := keyed(by)
+			if by == balance.Ring || by == balance.Maglev { // undeclared, keys stay where they are
+				if got := shares(balance.NewSet(c, ms, ids(n), nil), t0, 8_000, anyKey, nil)[n-1]; got < 0.5/float64(n) {
+					t.Errorf("%s, %d members: undeclared, a new one begins with %.3f", by, n, got)
+				}
+				c.SlowStart = balance.DefaultSlowStart
+			}
+			s := balance.NewSet(c, ms, ids(n), nil)
 			var ramp []float64
 			for _, at := range []int64{0, 1, 3, 5, 8, 10, 100} {
 				f := min(max(float64(at)/10, 0.1), 1)

@@ -49,7 +49,7 @@ func NewSet(cfg Config, members []*Member, ids []string, weights []int) *Set {
 	s := &Set{
 		by:      cmp.Or(cfg.By, EWMA),
 		panicAt: cmp.Or(cfg.Panic, DefaultPanic),
-		window:  int64(max(cmp.Or(cfg.SlowStart, DefaultSlowStart), 0)),
+		window:  int64(cfg.Start()),
 		members: slices.Clone(members[:n]),
 		weight:  make([]float64, n),
 		work:    make([]float64, 0, n),

@@ -46,6 +46,7 @@ type Turn[K comparable, V any] struct {
 	Role   Role
 	Flight *Flight[K, V] // to Lead; must be ended
 	Value  V             // Shared
+	Late   bool          // Alone: another's answer was waited for in vain, as long as Wait says
 }
 
 // Enter takes part in what is asked for under key. It blocks while another leads, at most
@@ -71,7 +72,7 @@ func (g *Group[K, V]) Enter(ctx context.Context, c Config, key K, fits func(V) b
 			case f.outcome == failed && ctx.Err() == nil:
 				select {
 				case <-over:
-					return Turn[K, V]{}, nil
+					return Turn[K, V]{Late: true}, nil
 				default:
 					continue
 				}
@@ -82,7 +83,7 @@ func (g *Group[K, V]) Enter(ctx context.Context, c Config, key K, fits func(V) b
 			return Turn[K, V]{}, ctx.Err()
 		case <-over:
 			f.leave()
-			return Turn[K, V]{}, nil
+			return Turn[K, V]{Late: true}, nil
 		}
 	}
 }

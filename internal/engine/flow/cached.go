@@ -185,6 +185,8 @@ func (m *Memo) Join(ctx context.Context) (*Given, context.Context, error) {
 	case turn.Role == coalesce.Lead:
 		m.flight = turn.Flight
 		return nil, turn.Flight.Context(), nil
+	case turn.Late:
+		m.count("late")
 	}
 	return nil, ctx, nil
 }

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"stoa/internal/engine/balance"
@@ -121,7 +122,19 @@ func (x *Exchange) Trace(parent string, fresh bool) (hop.Context, bool) {
 	}
 	x.Rec.Trace, x.Rec.Span = c.Trace, c.Span
 	x.Rec.Sampled, c.Flags = x.P.samples.decide(x.Edge || !ok, c.Flags, nowAt(x.Rec.Start))
-	return c, ok
+	return c, ok && !x.overfull()
+}
+
+// maxState is how many members a tracestate has (W3C Trace Context, section 3.3.1.1): one with more is dropped.
+const maxState = 32
+
+// overfull says whether the caller's tracestate has too many.
+func (x *Exchange) overfull() bool {
+	if x.Req == nil {
+		return false
+	}
+	state, _ := x.Req.Header("Tracestate")
+	return strings.Count(state, ",") >= maxState
 }
 
 // Methods are those that are served where a rule names none.
@@ -223,6 +236,7 @@ func (x *Exchange) Finish() {
 	x.finished = true
 	x.disown()
 	now := Now()
+	x.Rec.TLS = x.TLS
 	x.Rec.Duration = time.Duration(now - nowAt(x.Rec.Start))
 	if x.sticks != nil && x.held != nil {
 		x.stuck()

@@ -68,6 +68,9 @@ func (x *Exchange) preflight(l *Listener, hit *route.Hit, path string) bool {
 func (x *Exchange) cross(c *snapshot.CORS) *Refusal {
 	origin, ok := x.Req.Header("Origin")
 	if !ok {
+		if allowedOrigin(c, "") != "*" {
+			x.Mark("Vary", "Origin") // a cache must not give this answer to a page, which needs to be told that it may read it
+		}
 		return nil
 	}
 	_, preflight := x.Req.Header("Access-Control-Request-Method")

@@ -21,7 +21,7 @@ func newMarks(r *meter.Registry) marks {
 			Help:   "Failures that the caller did not see, by what stood in: cached, static, service, or none that was declared and could not.",
 			Labels: []string{"callee", "kind"}}),
 		cached: r.Counter(meter.Desc{Name: "stoa_proxy_cache_total",
-			Help:   "Requests of routes with a cache or coalescing: hit, stale, revalidated, shared (another's answer), forwarded.",
+			Help:   "Requests of routes with a cache or coalescing: hit, stale, revalidated, shared (another's answer), forwarded; late: joined another's for as long as coalesce says, in vain, so that it waited for nothing.",
 			Labels: []string{"callee", "outcome"}}),
 		mirrored: r.Counter(meter.Desc{Name: "stoa_proxy_mirrored_total",
 			Help:   "Copies of requests to a mirror: sent, failed, or dropped (too many at once, or a body too large).",

@@ -70,6 +70,9 @@ func (x *Exchange) choose(r *Route) *Upstream {
 		return r.Up
 	}
 	hash := binary.BigEndian.Uint64(x.Rec.Trace[8:])
+	if x.Edge && x.continued { // nobody outside picks a side
+		hash = binary.BigEndian.Uint64(x.Rec.Span[:])
+	}
 	if key, ok := r.Rule.Sticky.Key(x.Req); ok {
 		hash = balance.Hash(key)
 	}

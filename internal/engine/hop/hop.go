@@ -79,6 +79,7 @@ type Record struct {
 	Span    SpanID // of this hop
 	Parent  SpanID // zero for the first hop
 	Sampled bool   // it is recorded however it ends
+	TLS     bool   // the caller came over TLS
 
 	Reason Reason // why the proxy answered itself, or how the exchange broke
 	Error  string // text of the cause, for people

@@ -58,15 +58,16 @@ func (l *Limit) AppendFields(b []byte, v Verdict) []byte {
 	return append(b, "\r\n"...)
 }
 
-// Fields gives the same as names, in their canonical form for net/http, and values.
+// Fields gives the same as names, spelled as their drafts do on every answer, and values. In a header of net/http they are found
+// by that spelling alone.
 func (l *Limit) Fields(v Verdict) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		number := func(n int64) string { return strconv.FormatInt(n, 10) }
-		_ = yield("Ratelimit-Policy", l.policy) &&
-			yield("Ratelimit", string(v.AppendRateLimit(nil))) &&
-			(!l.legacy || yield("X-Ratelimit-Limit", number(l.burst)) &&
-				yield("X-Ratelimit-Remaining", number(v.Remaining)) &&
-				yield("X-Ratelimit-Reset", number(seconds(v.Reset)))) &&
+		_ = yield(PolicyField, l.policy) &&
+			yield(RateLimitField, string(v.AppendRateLimit(nil))) &&
+			(!l.legacy || yield(LegacyLimitField, number(l.burst)) &&
+				yield(LegacyRemainingField, number(v.Remaining)) &&
+				yield(LegacyResetField, number(seconds(v.Reset)))) &&
 			(v.OK || yield(RetryField, number(v.RetryAfter())))
 	}
 }

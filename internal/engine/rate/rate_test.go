@@ -301,7 +301,10 @@ func TestFields(t *testing.T) {
 		}
 		h, lines := http.Header{}, http.Header{}
 		for name, value := range l.Fields(v) {
-			h[name] = []string{value}
+			h[http.CanonicalHeaderKey(name)] = []string{value}
+			if !strings.Contains(string(b), name+": ") {
+				t.Errorf("%s is spelled otherwise in %q", name, b)
+			}
 		}
 		for line := range strings.SplitSeq(strings.TrimSuffix(string(b), "\r\n"), "\r\n") {
 			name, value, _ := strings.Cut(line, ": ")

@@ -130,12 +130,12 @@ func TestRedirect(t *testing.T) {
 
 // Certificates are found beside the file that names them, and checked by their paths.
 func TestCertificates(t *testing.T) {
-	sys := doc(core.KindSystem, "s", "gateway", `{"listen":":443","heads":{"bytes":32768},"redirectHTTP":":80","tls":{"cert":"c.pem","key":"/k.pem","more":[{"cert":"d.pem","key":"d.key"}]}}`)
+	sys := doc(core.KindSystem, "s", "gateway", `{"listen":":443","newTrace":true,"heads":{"bytes":32768},"redirectHTTP":":80","tls":{"cert":"c.pem","key":"/k.pem","more":[{"cert":"d.pem","key":"d.key"}]}}`)
 	sys.Source, sys.File = "/home/thea/shop", "deploy/stoa.yaml"
 	_, snap := world(t, sys)
 	l := snap.Listeners["gateway"]
 	want := &certs.Config{Cert: "/home/thea/shop/deploy/c.pem", Key: "/k.pem", More: []certs.Pair{{Cert: "/home/thea/shop/deploy/d.pem", Key: "/home/thea/shop/deploy/d.key"}}}
-	if l.Heads != (snapshot.Heads{Bytes: 32768}) || !reflect.DeepEqual(l.TLS, want) || l.Redirect != ":80" || l.Address != ":443" {
+	if l.Heads != (snapshot.Heads{Bytes: 32768}) || !reflect.DeepEqual(l.TLS, want) || l.Redirect != ":80" || !l.NewTrace || l.Address != ":443" {
 		t.Errorf("listener %+v, %+v", l, l.TLS)
 	}
 	for _, c := range []struct{ text, want string }{

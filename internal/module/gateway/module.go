@@ -69,7 +69,7 @@ func (m *Module) Fragment(state core.State) snapshot.Fragment {
 	}
 	g, defaults := gateway.GatewaySection.Of(sys), mesh.DefaultsOf(state)
 	l := snapshot.Listener{Protocol: snapshot.HTTP, Address: g.Listen, TLS: certificates(sys, g.TLS), Redirect: g.RedirectHTTP}
-	l.Heads = heads(g.Heads)
+	l.Heads, l.NewTrace = heads(g.Heads), g.NewTrace
 	if stronger := m.p.Listen(); stronger != "" {
 		l.Address = stronger
 	}

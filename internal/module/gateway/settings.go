@@ -264,10 +264,10 @@ func balanced(c balance.Config) string {
 	if c.Key != "" {
 		text += " by " + c.Key
 	}
-	if c.SlowStart < 0 {
+	if c.Start() == 0 {
 		return text + ", a new instance at once with its full share"
 	}
-	return text + ", a new instance with its full share after " + core.Duration(cmp.Or(c.SlowStart, balance.DefaultSlowStart)).String()
+	return text + ", a new instance with its full share after " + core.Duration(c.Start()).String()
 }
 
 func outliers(c outlier.Config) string {

@@ -71,6 +71,11 @@ func describe(s *telemetry.Span) {
 		}
 		put("url.path", s.Path)
 		if server {
+			scheme := "http"
+			if s.TLS {
+				scheme = "https"
+			}
+			put("url.scheme", scheme)
 			put("http.route", httpRoute(s.Route))
 		}
 		count("http.response.status_code", int64(s.Status))

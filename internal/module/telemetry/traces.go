@@ -67,7 +67,7 @@ func (t *traces) add(r *hop.Record) {
 func span(r *hop.Record) telemetry.Span {
 	s := telemetry.Span{
 		SpanID: r.Span.String(), Caller: r.Caller, Callee: r.Callee, Route: r.Route, Method: r.Method, Host: r.Host, Path: r.Path,
-		Protocol: r.Protocol, Status: r.Status, Start: core.Time{Time: r.Start.UTC()}, DurationMicros: r.Duration.Microseconds(),
+		Protocol: r.Protocol, TLS: r.TLS, Status: r.Status, Start: core.Time{Time: r.Start.UTC()}, DurationMicros: r.Duration.Microseconds(),
 		HeadMicros: r.Head.Microseconds(), HeldMicros: r.Held.Microseconds(), Endpoint: r.Address, Instance: r.Instance,
 		Attempts: r.Attempts, RequestBytes: r.In, ResponseBytes: r.Out, Reason: string(r.Reason), Fallback: r.Fallback,
 		Fault: r.Injected, Error: r.Error,

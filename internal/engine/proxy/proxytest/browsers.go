@@ -50,7 +50,7 @@ func testBrowsers(t *testing.T, open func(proxy.Options) Engine) {
 				t.Errorf("%s: %v", c.origin, h)
 			}
 		}
-		if _, h, _ := askAt(t, b.edge, "GET", "", "/g/x"); h.Get("Access-Control-Allow-Origin") != "" {
+		if _, h, _ := askAt(t, b.edge, "GET", "", "/g/x"); h.Get("Access-Control-Allow-Origin") != "" || !slices.Contains(h["Vary"], "Origin") {
 			t.Errorf("without an origin: %v", h)
 		}
 	})

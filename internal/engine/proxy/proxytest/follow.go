@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -323,4 +324,50 @@ func testFaultsOver(t *testing.T, open func(proxy.Options) Engine) {
 			return code == 200
 		})
 	}
+}
+
+// testNobodyPicks: a caller outside that says which trace it is of does not say by that which side of a split it meets.
+func testNobodyPicks(t *testing.T, open func(proxy.Options) Engine) {
+	b := newBench(t, open, func(s *snapshot.Snapshot) {
+		s.Upstreams["next"] = snapshot.Upstream{Protocol: snapshot.HTTP1}
+		rules(route.Rule{Name: "all", Path: "/", Split: []route.Weighted{{Upstream: "svc", Weight: 50}, {Upstream: "next", Weight: 50}}})(s)
+	})
+	var seen [2]atomic.Int64
+	for i, name := range []string{"svc", "next"} {
+		s := server(t, func(http.ResponseWriter, *http.Request) { seen[i].Add(1) })
+		b.SetEndpoints(name, []snapshot.Endpoint{endpoint(name, s)})
+	}
+	line := "Traceparent: " + hop.NewContext().Traceparent() + "\r\n"
+	eventually(t, "both sides are met", func() bool {
+		ask(t, b.edge, "GET", line, "")
+		return seen[0].Load() > 0 && seen[1].Load() > 0
+	})
+	seen[0].Store(0)
+	seen[1].Store(0)
+	for range 20 { // inside, a trace stays with its side
+		ask(t, b.mesh, "GET", line, "")
+	}
+	if seen[0].Load() > 0 && seen[1].Load() > 0 {
+		t.Errorf("inside, one trace met both sides: %d and %d", seen[0].Load(), seen[1].Load())
+	}
+}
+
+// testLate: who joins for less than an answer takes has waited for nothing, which is counted.
+func testLate(t *testing.T, open func(proxy.Options) Engine) {
+	b := newBench(t, open, policy(snapshot.Policy{Coalesce: time.Millisecond}))
+	free := make(chan bool)
+	b.serve(func(w http.ResponseWriter, r *http.Request) { <-free })
+	c := client(t, false)
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			resp, err := c.Get("http://" + b.mesh + "/")
+			if err == nil {
+				resp.Body.Close()
+			}
+		})
+	}
+	eventually(t, "one has waited in vain", func() bool { return b.total("stoa_proxy_cache_total", "callee=svc", "outcome=late") == 1 })
+	close(free)
+	all.Wait()
 }

@@ -142,6 +142,7 @@ func testHeaders(t *testing.T, open func(proxy.Options) Engine) {
 			{"begun", "", false, ""},
 			{"begun anew when invalid", "traceparent: 00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01\r\ntracestate: a=1\r\n", false, ""},
 			{"begun anew when twice", "traceparent: " + parent + "\r\ntraceparent: " + parent + "\r\ntracestate: a=1\r\n", false, ""},
+			{"with a state of too many", "traceparent: " + parent + "\r\ntracestate: a0=1" + strings.Repeat(",b=2", 32) + "\r\n", true, ""},
 			{"state without parent", "tracestate: a=1\r\n", false, ""},
 		} {
 			m := seen(t, b.mesh, c.lines)

@@ -92,6 +92,8 @@ func Run(t *testing.T, open func(proxy.Options) Engine) {
 		{"deadlines", testDeadlines},
 		{"follow", testFollow},
 		{"faults over", testFaultsOver},
+		{"nobody picks", testNobodyPicks},
+		{"late", testLate},
 		{"seen", testSeen},
 		{"edge repeats", testEdgeRepeats},
 		{"refused in time", testRefusedInTime},
