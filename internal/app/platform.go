@@ -61,6 +61,7 @@ type Options struct {
 	AdminFree   bool   // a taken admin address is replaced by a free one
 	Secrets     string // file, stronger than the System's; "" for none
 	Metrics     bool   // /metrics may be read without a session
+	Portable    bool   // HTTP is carried by net/http, not by Stoa's own engines
 	StopGrace   time.Duration
 	Log         *slog.Logger        // its handler gets what the platform has to say, besides what is kept as lines; nil means slog.Default()
 	Getenv      func(string) string // nil means os.Getenv
@@ -119,7 +120,11 @@ func New(o Options) *Platform {
 	p.Store = store.New(store.Options{Log: o.Log})
 	p.Board = board.New(time.Now)
 	p.meters = newMeters(p.registry, p)
-	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.registry, Sink: p.Telemetry.Sink(), Candid: o.Mode == ModeDev, Keys: folder{root: o.Data}.keys()})
+	var engine proxy.Engine
+	if o.Portable {
+		engine = proxy.Portable
+	}
+	px := proxy.New(proxy.Options{Log: o.Log, Meters: p.registry, Sink: p.Telemetry.Sink(), Candid: o.Mode == ModeDev, Keys: folder{root: o.Data}.keys(), Engine: engine})
 
 	gate := gateway.New(gateway.Ports{
 		Folder: p.folderOf,

@@ -34,6 +34,7 @@ type DevIn struct {
 	Gateway  string        `json:"gateway,omitempty" flag:"gateway" env:"STOA_GATEWAY" help:"address of the gateway (default 127.0.0.1:8080, or a free port)"`
 	TLS      bool          `json:"tls,omitempty" flag:"tls" help:"serve the gateway over TLS, with certificates of a development CA that is made in the data folder"`
 	Admin    string        `json:"admin,omitempty" flag:"admin" env:"STOA_ADMIN" help:"address of dashboard and admin API (default 127.0.0.1:7070, or a free port)"`
+	Engine   string        `json:"engine,omitempty" flag:"engine" env:"STOA_ENGINE" help:"what carries HTTP: own, or portable, which is Go's net/http (default own)"`
 	Secrets  string        `json:"secrets,omitempty" flag:"secrets" help:"file of secrets, NAME=value lines, mode 0600"`
 	Fresh    bool          `json:"fresh,omitempty" flag:"fresh" help:"throw the data of all services away first"`
 	Wait     bool          `json:"wait,omitempty" flag:"wait" help:"wait until all is ready, run the command after --, stop, and exit as it did"`
@@ -116,8 +117,13 @@ func dev(ctx context.Context, s *cli.Session, in DevIn) error {
 	if admin == "" {
 		admin = "127.0.0.1:7070"
 	}
+	portable, err := portableEngine("dev", in.Engine)
+	if err != nil {
+		return err
+	}
 	p := app.New(app.Options{
-		Data: data, Mode: app.ModeDev, Gateway: gate, GatewayNote: note, TLS: in.TLS, Admin: admin, AdminFree: in.Admin == "",
+		Portable: portable,
+		Data:     data, Mode: app.ModeDev, Gateway: gate, GatewayNote: note, TLS: in.TLS, Admin: admin, AdminFree: in.Admin == "",
 		Secrets: in.Secrets, Metrics: in.Metrics, StopGrace: devGrace, Log: devLog(s), Getenv: s.Getenv,
 	})
 	d := &developer{s: s, in: in, p: p, set: set, since: since}

@@ -17,6 +17,7 @@ import (
 // ServerIn are the arguments of stoa server.
 type ServerIn struct {
 	Gateway string `json:"gateway,omitempty" flag:"gateway" env:"STOA_GATEWAY" help:"address of the gateway, stronger than the System's"`
+	Engine  string `json:"engine,omitempty" flag:"engine" env:"STOA_ENGINE" help:"what carries HTTP: own, or portable, which is Go's net/http (default own)"`
 	Admin   string `json:"admin,omitempty" flag:"admin" env:"STOA_ADMIN" help:"address of dashboard and admin API (default 127.0.0.1:7070; none for none)"`
 	Secrets string `json:"secrets,omitempty" flag:"secrets" help:"file of secrets, NAME=value lines, mode 0600, stronger than the System's"`
 	Metrics bool   `json:"metrics,omitempty" flag:"open-metrics" help:"let /metrics be read without a login"`
@@ -47,8 +48,13 @@ func server(ctx context.Context, s *cli.Session, in ServerIn) error {
 	case "none":
 		admin = ""
 	}
+	portable, err := portableEngine("server", in.Engine)
+	if err != nil {
+		return err
+	}
 	p := app.New(app.Options{
-		Data: data, Mode: app.ModeServer, Gateway: in.Gateway, Admin: admin, Secrets: absolute(s.Dir, in.Secrets), Metrics: in.Metrics, Log: slog.Default(), Getenv: s.Getenv,
+		Portable: portable,
+		Data:     data, Mode: app.ModeServer, Gateway: in.Gateway, Admin: admin, Secrets: absolute(s.Dir, in.Secrets), Metrics: in.Metrics, Log: slog.Default(), Getenv: s.Getenv,
 	})
 	return p.Run(ctx, func() {
 		p.Reconcile()
