@@ -24,8 +24,8 @@ type Expose struct {
 	// Rewrite puts this in the place of path, or of the whole path for exact ones and templates, whose {name} may be used in it.
 	Rewrite string `json:"rewrite,omitempty" example:"/v2/orders"`
 	// Relaxed passes paths on that have more than one reading, byte for byte: with an empty
-	// segment (//), a dot segment, a needless escape (%41) or a byte that should be escaped.
-	// Undeclared, they are refused, since the service might read them as another path than the
+	// segment (//), a dot segment, a needless escape (%41), a broken one, a backslash, or a byte that is a control or of 0x80 and
+	// above. Undeclared, they are refused, since the service might read them as another path than the
 	// gateway did. Set it where the service takes such paths, and no other rule guards a part of them.
 	Relaxed bool `json:"relaxed,omitempty"`
 	// Listener names the port of the service; undeclared: the first.

@@ -21,7 +21,7 @@ type Use struct {
 	// url (http://127.0.0.1:41234), addr (127.0.0.1:41234), host or port.
 	As map[string]string `json:"as,omitempty" example:"{PRODUCT_CATALOG_SERVICE_ADDR: addr}"`
 	// Relaxed passes paths on that have more than one reading, byte for byte: with an empty segment (//), a dot
-	// segment, a needless escape (%41) or a byte that must be escaped. Undeclared, they are refused, as at the
+	// segment, a needless escape (%41), a broken one, a backslash, or a byte that is a control or of 0x80 and above. Undeclared, they are refused, as at the
 	// gateway: a caller that builds paths of what it was told else reaches what it did not mean.
 	Relaxed bool `json:"relaxed,omitempty"`
 	core.Policy

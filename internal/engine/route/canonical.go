@@ -15,6 +15,10 @@ import (
 //   - escapes are whole, in upper-case hex, not of NUL, and not of a letter, digit, '-',
 //     '.', '_' or '~', which need none (RFC 3986, sections 2.1 and 2.3).
 //
+// Bytes that RFC 3986 wants escaped and that all readers take for themselves (the quote, < > ^ ` { | }) pass as they
+// came: browsers escape most of them in paths and leave | and, the older ones, ^ (URL Standard, path percent-encode set), and curl
+// leaves all. Escapes in lower-case hex pass, too, since links have them; see Spelt.
+//
 // So %2F stays %2F and %25 stays %25, and neither is a slash or a percent to anybody. A
 // path as a client sends it goes through Spelt first.
 func Canonical(raw string) error {

@@ -91,3 +91,17 @@ func TestCleanHost(t *testing.T) {
 		t.Errorf("a lower-case host costs %g allocations", n)
 	}
 }
+
+// What browsers and curl send and has one reading passes; what is read in two ways does not.
+func TestWhatBrowsersSend(t *testing.T) {
+	for _, path := range []string{"/a|b", "/a^b", "/a[b]", "/a'b", "/caf%c3%a9", "/a%2fb", "/a%5cb", `/a"b`, "/a{b}", "/a<b>", "/a`b"} {
+		if err := Canonical(Spelt(path)); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for _, path := range []string{`/a\b`, "/a%", "/a%zz", "/a%00", "/caf\xc3\xa9", "/a b", "/a\x01"} {
+		if Canonical(Spelt(path)) == nil {
+			t.Errorf("%q passes", path)
+		}
+	}
+}
