@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -117,11 +118,22 @@ func (x *Exchange) Recall(target string, fields cache.Fields, body bool) *Memo {
 	}
 	// A service may write the host that it was asked by into its answer. So an answer is for those
 	// who spell it alike: port, dot and case. All spellings are one target to what invalidates it.
-	if r.edge && x.Rec.Host != host || !r.edge && x.Up.Host == "" {
+	// Instances of a caller inside differ in the port of their listener, and share all the same.
+	if r.edge && x.Rec.Host != host || !r.edge && x.Up.Host == "" && !loopback(x.Rec.Host) {
 		class += "\x00host\x00" + x.Rec.Host
 	}
 	return &Memo{x: x, r: r, asked: time.Now().UnixNano(), req: cache.Request{Method: x.Rec.Method,
 		Key: cache.Key{Host: host, Target: target}, Class: class, Fields: fields, Body: body}}
+}
+
+// loopback says whether a host is this machine, as listeners for services are.
+func loopback(host string) bool {
+	host = route.CleanHost(host)
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
 }
 
 // Look gives an answer that needs no service, or nil. refresh says that it is stale and

@@ -193,6 +193,21 @@ func testSeen(t *testing.T, open func(proxy.Options) Engine) {
 			t.Errorf("edge=%v, %q stood in for another host", addr == b.edge, body)
 		}
 	}
+	// Instances of one caller ask by listeners of their own.
+	if body, _ := from(b.mesh, "127.0.0.1:1001", ""); !strings.HasPrefix(body, "127.0.0.1:1001 ") {
+		t.Error(body)
+	}
+	for _, host := range []string{"127.0.0.1:1002", "localhost:1003", "[::1]:1004"} {
+		if body, status := from(b.mesh, host, ""); !strings.HasPrefix(body, "127.0.0.1:1001 ") || !strings.Contains(status, "hit") {
+			t.Errorf("another instance, by %s: %q, %s", host, body, status)
+		}
+	}
+	if body, status := from(b.edge, "127.0.0.1:1001", ""); strings.Contains(status, "hit") {
+		t.Errorf("a caller outside is no instance: %q", body)
+	}
+	if body, status := from(b.edge, "127.0.0.1:1002", ""); strings.Contains(status, "hit") {
+		t.Errorf("a caller outside is no instance: %q", body)
+	}
 	// What changes the target does so for all spellings.
 	askAt(t, b.edge, "POST", "Content-Length: 0\r\n", "/c")
 	if resp := raw(t, b.edge, "POST /c HTTP/1.1\r\nHost: x:80\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"); statusOf(resp) != 200 {
