@@ -41,9 +41,6 @@ const (
 
 	// patience is how long what a command prints may take to be what the page shows.
 	patience = 90 * time.Second
-
-	// typing is how long a person takes from "all ready" to the next command, at least.
-	typing = time.Second
 )
 
 // A page that is run.
@@ -183,7 +180,8 @@ func (s *story) save(b block) {
 // run types a command until what it prints is what the page shows.
 func (s *story) run(c command) {
 	s.t.Helper()
-	began := time.Now()
+	began, looks := time.Now(), time.NewTicker(200*time.Millisecond)
+	defer looks.Stop()
 	for {
 		out, err := s.bash(s.here(c.text))
 		diff := equal(c.shown, strings.Split(strings.TrimRight(out, "\n"), "\n"))
@@ -198,7 +196,7 @@ func (s *story) run(c command) {
 		if time.Since(began) > patience {
 			s.t.Fatalf("line %d: $ %s\nprints (%v)\n%s\nand the page shows\n%s\n%s", c.line, c.text, err, out, strings.Join(c.shown, "\n"), diff)
 		}
-		time.Sleep(200 * time.Millisecond) // between two looks at the world
+		<-looks.C
 	}
 }
 
@@ -253,20 +251,21 @@ func (s *story) bash(text string) (string, error) {
 	return string(out), err
 }
 
-// settled waits until the platform has said, after the first so many bytes, that all is ready.
+// settled waits until the platform has said, after the first so many bytes, that all is ready:
+// then what carries the calls follows what was changed, too.
 func (s *story) settled(from int64, line int) {
 	s.t.Helper()
-	began := time.Now()
+	began, looks := time.Now(), time.NewTicker(50*time.Millisecond)
+	defer looks.Stop()
 	for {
 		b, err := os.ReadFile(s.log())
 		if err == nil && int64(len(b)) > from && regexp.MustCompile(`(?m)^(all ready|.* problems?$)`).Match(b[from:]) {
-			time.Sleep(typing) // what carries the calls knows it a moment later
 			return
 		}
 		if time.Since(began) > patience {
 			s.t.Fatalf("before line %d: what was changed never came into force", line)
 		}
-		time.Sleep(50 * time.Millisecond) // between two looks at the log
+		<-looks.C
 	}
 }
 
