@@ -9,7 +9,7 @@ import (
 
 // Loops carry what is plain and quick on event loops, one for each processor: requests in clear
 // text whose whole body has come, to a service that answers at once. For these a loop takes a
-// sixth less CPU than a goroutine for each connection, and an idle connection holds no stack.
+// quarter less CPU than a goroutine for each connection, and an idle connection holds no stack.
 //
 // A connection begins on a goroutine (conn.serve). After some requests that a loop could have
 // carried, or a second without any, it moves to a loop; and it goes back as soon as something

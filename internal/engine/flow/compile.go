@@ -59,6 +59,7 @@ type Upstream struct {
 	pool    *pool
 	hasty   []hasty // breakers of those who wait less than others
 	from    source  // of the balancer's key
+	calls   bool    // there are listeners for its service: calls that inherit
 }
 
 func (p *Plane) compile(s *snapshot.Snapshot) *Table {
@@ -81,10 +82,15 @@ func (p *Plane) compile(s *snapshot.Snapshot) *Table {
 		}
 		return of
 	}
+	callers := make(map[string]bool)
+	for _, l := range s.Listeners {
+		callers[l.Caller] = true
+	}
 	patience := s.Patience()
 	for name, u := range s.Upstreams {
 		cu := &Upstream{Upstream: u, Name: name, Service: s.ServiceOf(name), pool: p.pool(name)}
 		cu.from.kind, cu.from.name = u.Balance.Source()
+		cu.calls = callers[cu.Service]
 		c.upstreams[name] = cu
 		p.declare(cu.pool, u)
 		cu.hasty = p.hastyOf(cu.pool, patience[name])

@@ -143,8 +143,11 @@ func (e *estate) find(of heirs, span hop.SpanID, now int64) (until int64, p limi
 	return until, p
 }
 
-// bequeath remembers what the calls of the callee in the trace inherit.
+// bequeath remembers what the calls of the callee in the trace inherit, if it makes any.
 func (x *Exchange) bequeath() {
+	if !x.Up.calls {
+		return
+	}
 	bound := x.deadline != deadline.Never && (x.bounded || x.told)
 	if !bound && x.priority == limit.Normal || x.will != nil {
 		return

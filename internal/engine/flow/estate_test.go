@@ -1,12 +1,15 @@
 package flow
 
 import (
+	"maps"
 	"sync"
 	"testing"
+	"time"
 
 	"stoa/internal/engine/deadline"
 	"stoa/internal/engine/hop"
 	"stoa/internal/engine/limit"
+	"stoa/internal/engine/snapshot"
 )
 
 // What is inherited is of the exchange of that span, else the tightest that has not passed, and the
@@ -123,4 +126,29 @@ func BenchmarkEstate(b *testing.B) {
 			x.inherit()
 		}
 	})
+}
+
+// What nobody can inherit is not remembered: a service without listeners of its own makes no calls.
+func TestHeirsAreAskedFor(t *testing.T) {
+	p := plane(t, snapshot.Policy{Deadline: deadline.Config{Total: time.Minute}}, snapshot.Upstream{})
+	for _, calls := range []bool{false, true} {
+		if calls {
+			s := *p.cur.Load().Snapshot
+			s.Version.Revision++
+			s.Listeners = maps.Clone(s.Listeners)
+			s.Listeners["u>u"] = snapshot.Listener{Caller: s.ServiceOf("u"), Protocol: snapshot.HTTP, Routes: s.Listeners["in"].Routes}
+			if err := p.Swap(&s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var x Exchange
+		arrive(t, &x, p, "in", said{})
+		if _, f := x.Admit(AtOnce); f != nil {
+			t.Fatal(f)
+		}
+		if n := p.estate.n.Load(); n > 0 != calls {
+			t.Errorf("it calls: %t, and %d are remembered", calls, n)
+		}
+		x.Finish()
+	}
 }
