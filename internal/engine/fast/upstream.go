@@ -5,11 +5,11 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"stoa/internal/engine/flow"
 	"stoa/internal/engine/h1"
+	"stoa/internal/engine/pipe"
 	"stoa/internal/engine/snapshot"
 )
 
@@ -93,8 +93,7 @@ func (p *pool) get(n uint32, now time.Time) *upConn {
 // open says whether the other side has neither closed nor sent anything.
 func (uc *upConn) open() bool {
 	if uc.seat.l != nil {
-		uc.look(uintptr(uc.seat.fd))
-		return uc.alive
+		return pipe.Silent(uintptr(uc.seat.fd))
 	}
 	if uc.sock.raw == nil {
 		return true
@@ -106,11 +105,7 @@ func (uc *upConn) open() bool {
 	return uc.alive
 }
 
-func (uc *upConn) look(fd uintptr) {
-	var one [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	uc.alive = err == syscall.EAGAIN
-}
+func (uc *upConn) look(fd uintptr) { uc.alive = pipe.Silent(fd) }
 
 // put keeps uc for the next request, unless the endpoint is on its way out.
 func (p *pool) put(n uint32, uc *upConn, now time.Time, e *flow.Endpoint) {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"stoa/internal/engine/pipe"
 )
 
 // upConn is a connection to a service of HTTP/1.1.
@@ -29,11 +31,7 @@ func (c *upConn) open() bool {
 		return false
 	}
 	alive := false
-	err = raw.Control(func(fd uintptr) {
-		var one [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		alive = err == syscall.EAGAIN
-	})
+	err = raw.Control(func(fd uintptr) { alive = pipe.Silent(fd) })
 	return err == nil && alive
 }
 
